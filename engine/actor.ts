@@ -1,0 +1,139 @@
+/**
+ * Actors: one XState machine and a small context each, stepped purely.
+ *
+ * T2 a step reads only (state, event); T4 no interpreter, timers, invocations or spawned actors: a machine is
+ * only ever stepped through `machine.transition`, and what it `emit`s are facts.
+ */
+import type { AnyMachineSnapshot, AnyStateMachine, ContextFrom, EventFromLogic, InputFrom, StateValue } from 'xstate'
+import { assert } from './assert.js'
+import type { Fact } from './fact.js'
+
+/** `type/key`, for example `user/42`. */
+export type ActorId = string & { readonly __brand: 'ActorId' }
+
+/** What the ledger must know of an account: its currency and whether it may go below zero (L3). */
+export interface AccountRule {
+  readonly currency: string
+  readonly mayGoNegative: boolean
+}
+
+/** The part of a snapshot that is kept, journaled and restored. */
+export interface ActorState {
+  readonly value: StateValue
+  readonly context: unknown
+  /** Ledger balances the actor owns, in minor units, by account name. */
+  readonly accounts: Readonly<Record<string, bigint>>
+}
+
+export interface ActorType<Machine extends AnyStateMachine = AnyStateMachine> {
+  readonly type: string
+  readonly machine: Machine
+  /** `pinned` is always in memory; `cached` is loaded when a command names it. */
+  readonly residency: 'pinned' | 'cached'
+  readonly accounts: Readonly<Record<string, AccountRule>>
+  readonly templates: Map<string, AnyMachineSnapshot>
+  ref(key: string): ActorRef<Machine>
+  /** Names an actor that cannot exist yet (its key was just drawn at random), so that nothing is looked up for it. */
+  newRef(key: string): ActorRef<Machine>
+}
+
+/** Names one actor of a known type. */
+export interface ActorRef<Machine extends AnyStateMachine = AnyStateMachine> {
+  readonly id: ActorId
+  readonly key: string
+  readonly of: ActorType<Machine>
+  readonly isNew: boolean
+}
+
+/** Declares an actor type. The machine must be free of clocks, randomness, I/O and history states. */
+export function defineActor<Machine extends AnyStateMachine>(definition: {
+  type: string
+  machine: Machine
+  residency: 'pinned' | 'cached'
+  accounts?: Readonly<Record<string, AccountRule>>
+}): ActorType<Machine> {
+  const { type, machine, residency, accounts = {} } = definition
+  assert(/^[a-z][a-z-]*$/.test(type), `actor type ${type} must be lower case`)
+  const actorType: ActorType<Machine> = {
+    type,
+    machine,
+    residency,
+    accounts,
+    templates: new Map(),
+    ref: (key) => ({ id: `${type}/${key}` as ActorId, key, of: actorType, isNew: false }),
+    newRef: (key) => ({ id: `${type}/${key}` as ActorId, key, of: actorType, isNew: true }),
+  }
+  return actorType
+}
+
+/** Splits `type/key`. */
+export function parseActorId(id: ActorId): { type: string; key: string } {
+  const slash = id.indexOf('/')
+  return { type: id.slice(0, slash), key: id.slice(slash + 1) }
+}
+
+/** The state of an actor that has just come into being. */
+export function initialState<Machine extends AnyStateMachine>(
+  type: ActorType<Machine>,
+  input: InputFrom<Machine>,
+  facts: Fact[],
+): ActorState {
+  scope.facts = facts
+  const snapshot = type.machine.getInitialSnapshot(scope as unknown as Scope<Machine>, input)
+  return { value: snapshot.value, context: snapshot.context, accounts: {} }
+}
+
+/**
+ * Steps a machine once. Facts the machine emits are appended to `facts`.
+ * Returns the same object when the machine has no transition for the event in its present state.
+ */
+export function stepState<Machine extends AnyStateMachine>(
+  type: ActorType<Machine>,
+  state: ActorState,
+  event: EventFromLogic<Machine>,
+  facts: Fact[],
+): ActorState {
+  const before = snapshotOf(type, state)
+  scope.facts = facts
+  const after = type.machine.transition(before, event, scope as unknown as Scope<Machine>) as AnyMachineSnapshot
+  if (after === before) return state
+  return { value: after.value, context: after.context, accounts: state.accounts }
+}
+
+/** The context of a state, typed by its actor type. */
+export function contextOf<Machine extends AnyStateMachine>(_: ActorType<Machine>, state: ActorState) {
+  return state.context as ContextFrom<Machine>
+}
+
+type Scope<Machine extends AnyStateMachine> = Parameters<Machine['transition']>[2]
+
+/**
+ * The one scope every step shares: a fresh scope or a live actor per step costs several times more
+ * (see the performance notes in docs/architecture.md).
+ */
+const scope = {
+  facts: [] as Fact[],
+  id: 'comptroller',
+  sessionId: 'comptroller',
+  self: {},
+  logger: () => {},
+  system: { _sendInspectionEvent: () => {} },
+  defer: (run: () => void) => run(),
+  emit: (fact: Fact) => scope.facts.push(fact),
+  stopChild: () => assert(false, 'a machine tried to stop a child actor (T4)'),
+  actionExecutor: (action: { type: string; info: unknown; params: unknown; exec?: unknown }) => {
+    assert(action.type === 'xstate.emit' && typeof action.exec === 'function', `action ${action.type} has effects (T2)`)
+    action.exec(action.info, action.params)
+  },
+}
+
+/** A full snapshot of a kept state. Everything but the context depends only on the state value, so that is cached. */
+function snapshotOf(type: ActorType, state: ActorState): AnyMachineSnapshot {
+  const key = typeof state.value === 'string' ? state.value : JSON.stringify(state.value)
+  let template = type.templates.get(key)
+  if (template === undefined) {
+    template = type.machine.resolveState({ value: state.value, context: state.context }) as AnyMachineSnapshot
+    type.templates.set(key, template)
+  }
+  return { ...template, context: state.context } as AnyMachineSnapshot
+}

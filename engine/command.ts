@@ -1,0 +1,68 @@
+import type { z } from 'zod'
+import type { ActorRef, ActorType } from './actor.js'
+import type { DomainError } from './errors.js'
+import type { AnyTable, View } from './table.js'
+import type { ReadScope, Turn } from './turn.js'
+
+export type Role = 'public' | 'member' | 'admin' | 'system'
+
+/** Who a command comes from. `system` is the core itself: messages, alarms and drivers. */
+export interface Principal {
+  readonly role: Role
+  readonly userId: string
+  readonly sessionId: string
+}
+
+export const system: Principal = { role: 'system', userId: '', sessionId: '' }
+export const anonymous: Principal = { role: 'public', userId: '', sessionId: '' }
+
+/** A refusal that keeps what the turn did (a counted failed attempt, say). Throw a DomainError to undo instead. */
+export class Refusal {
+  constructor(readonly error: DomainError) {}
+}
+
+export interface Command<Args = never, Reply = unknown> {
+  readonly name: string
+  /** Parsed at the edge; inside, the type is trusted. */
+  readonly input: z.ZodType
+  /** Admins may call member commands, the system may call all. */
+  readonly who: Role
+  /** The actors the turn may step besides pinned ones (T3). */
+  actors(args: Args, who: Principal): readonly ActorRef[]
+  /** A key that makes repeats of the same real-world event the same input, for ever. */
+  naturalKey?(args: Args): string
+  /** Synchronous and deterministic (T1, T2). */
+  handle(turn: Turn, args: Args): Reply | Refusal
+}
+
+/** Declares a command; argument and reply types are inferred. */
+export function defineCommand<Schema extends z.ZodType, Reply>(definition: {
+  name: string
+  input: Schema
+  who: Role
+  actors: (args: z.output<Schema>, who: Principal) => readonly ActorRef[]
+  naturalKey?: (args: z.output<Schema>) => string
+  handle: (turn: Turn, args: z.output<Schema>) => Reply | Refusal
+}): Command<z.output<Schema>, Exclude<Reply, Refusal>> {
+  return definition as Command<z.output<Schema>, Exclude<Reply, Refusal>>
+}
+
+export interface Query<Args = never, Result = unknown> {
+  readonly name: string
+  actors(args: Args): readonly ActorRef[]
+  read(scope: ReadScope, args: Args): Result
+}
+
+/** Declares a read of in-memory state; it is answered in turn order and waits for what it saw to be durable (G2). */
+export function defineQuery<Args, Result>(definition: Query<Args, Result>): Query<Args, Result> {
+  return definition
+}
+
+/** One platform on the engine: its actor types, tables, views and commands. */
+export interface Program {
+  readonly name: string
+  readonly actors: readonly ActorType[]
+  readonly tables: readonly AnyTable[]
+  readonly views: readonly View[]
+  readonly commands: readonly Command[]
+}

@@ -1,0 +1,18 @@
+/** The named limits of a shard (B1); each has a gauge. */
+export interface ShardLimits {
+  readonly cachedActorsMax: number
+  readonly idempotencyWindowMs: number
+  readonly idempotencyEntriesMax: number
+  /** Records not yet in Postgres, past which new inputs are refused (P2). */
+  readonly lagRecordsMax: number
+  /** Inputs waiting for an actor to be loaded. */
+  readonly loadingInputsMax: number
+}
+
+export const defaultLimits: ShardLimits = {
+  cachedActorsMax: 1_000_000,
+  idempotencyWindowMs: 24 * 60 * 60 * 1000,
+  idempotencyEntriesMax: 1_000_000,
+  lagRecordsMax: 5_000_000,
+  loadingInputsMax: 20_000,
+}

@@ -1,0 +1,131 @@
+/** The journal entry of one turn, and its bytes. The layout is versioned: records outlive the code that wrote them. */
+import { Packr } from 'msgpackr'
+import type { ActorId, ActorState } from './actor.js'
+import { assert } from './assert.js'
+import type { Role } from './command.js'
+import type { ErrorDetails, ErrorKind } from './errors.js'
+import type { Fact } from './fact.js'
+import type { Posting } from './ledger.js'
+
+export interface Input {
+  readonly id: string
+  /** Server time in milliseconds, never going backwards within a shard. */
+  readonly at: number
+  readonly command: string
+  readonly args: unknown
+  readonly who: { readonly role: Role; readonly userId: string; readonly sessionId: string }
+}
+
+export interface Alarm {
+  readonly actor: ActorId
+  readonly name: string
+  /** Absolute deadline in milliseconds. */
+  readonly at: number
+  readonly command: string
+  readonly args: unknown
+}
+
+/** `at: null` clears the alarm of that actor and name. */
+export type AlarmChange = Alarm | { readonly actor: ActorId; readonly name: string; readonly at: null }
+
+/** A command told to another actor; it becomes its own turn. */
+export interface Message {
+  /** `seq.n` of the turn that told it. */
+  readonly id: string
+  readonly command: string
+  readonly args: unknown
+}
+
+export type StoredOutcome =
+  | { readonly ok: true; readonly reply: unknown }
+  | {
+      readonly ok: false
+      readonly error: {
+        readonly kind: ErrorKind
+        readonly code: string
+        readonly message: string
+        readonly details: ErrorDetails
+      }
+    }
+
+/** What ties a record to the repeat it must recognise. */
+export interface Idempotency {
+  readonly key: string
+  /** Digest of the request body: the same key with another body is a conflict. */
+  readonly fingerprint: string
+  readonly outcome: StoredOutcome
+  /** Natural keys are kept for ever, client keys for the window. */
+  readonly forever: boolean
+}
+
+export interface TurnRecord {
+  readonly seq: number
+  readonly input: Input
+  readonly facts: readonly Fact[]
+  readonly postings: readonly Posting[]
+  /** The new image of each actor the turn changed. */
+  readonly images: readonly { readonly actor: ActorId; readonly image: Uint8Array }[]
+  readonly deltas: readonly { readonly table: string; readonly delta: unknown }[]
+  readonly alarms: readonly AlarmChange[]
+  readonly messages: readonly Message[]
+  /** The message or alarm (`actor#name@at`) this turn consumed. */
+  readonly consumed: string | null
+  readonly idempotency: Idempotency | null
+}
+
+const VERSION = 1
+const packr = new Packr({ useRecords: false, moreTypes: false, encodeUndefinedAsNil: true })
+
+/** Packs plain data (numbers, strings, bigints, bytes, arrays, objects). The bytes depend only on the value (T5). */
+export function pack(value: unknown): Uint8Array {
+  return packr.pack(value)
+}
+
+export function unpack<Value>(bytes: Uint8Array): Value {
+  return packr.unpack(bytes) as Value
+}
+
+export function packImage(state: ActorState): Uint8Array {
+  return packr.pack([state.value, state.context, state.accounts])
+}
+
+export function unpackImage(bytes: Uint8Array): ActorState {
+  const [value, context, accounts] = packr.unpack(bytes)
+  return { value, context, accounts }
+}
+
+export function packRecord(record: TurnRecord): Uint8Array {
+  const { input } = record
+  return packr.pack([
+    VERSION,
+    record.seq,
+    [input.id, input.at, input.command, input.args, input.who.role, input.who.userId, input.who.sessionId],
+    record.facts,
+    record.postings,
+    record.images.map(({ actor, image }) => [actor, image]),
+    record.deltas.map(({ table, delta }) => [table, delta]),
+    record.alarms,
+    record.messages,
+    record.consumed,
+    record.idempotency,
+  ])
+}
+
+export function unpackRecord(bytes: Uint8Array): TurnRecord {
+  const [version, seq, input, facts, postings, images, deltas, alarms, messages, consumed, idempotency] =
+    packr.unpack(bytes)
+  assert(version === VERSION, `journal record has version ${version}, this program reads ${VERSION}`)
+  const [id, at, command, args, role, userId, sessionId] = input
+  return {
+    seq,
+    input: { id, at, command, args, who: { role, userId, sessionId } },
+    facts,
+    postings,
+    images: images.map(([actor, image]: [ActorId, Uint8Array]) => ({ actor, image })),
+    deltas: deltas.map(([table, delta]: [string, unknown]) => ({ table, delta })),
+    alarms,
+    messages,
+    consumed,
+    idempotency,
+  }
+}

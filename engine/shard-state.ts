@@ -1,0 +1,126 @@
+/**
+ * Everything a shard decides on, and the one way it changes: by a committed turn, or by the same turn's record at
+ * recovery (J3). Both leave the same state.
+ */
+import { type ActorType, parseActorId } from './actor.js'
+import { Alarms } from './alarms.js'
+import { assert } from './assert.js'
+import type { Program } from './command.js'
+import { IdempotencyWindow } from './idempotency.js'
+import { type Message, type TurnRecord, unpackImage } from './record.js'
+import { Residents } from './residents.js'
+import type { Checkpoint } from './store.js'
+import type { AnyTable, Table } from './table.js'
+import type { Turn } from './turn.js'
+
+export interface StateLimits {
+  readonly cachedActorsMax: number
+  readonly idempotencyWindowMs: number
+  readonly idempotencyEntriesMax: number
+}
+
+export class ShardState {
+  readonly residents: Residents
+  readonly idempotency: IdempotencyWindow
+  readonly alarms = new Alarms()
+  /** Told but not yet consumed. */
+  readonly messages = new Map<string, Message>()
+  readonly #types = new Map<string, ActorType>()
+  readonly #tables = new Map<string, AnyTable>()
+  seq = 0
+  appliedSeq = 0
+  /** The time of the last input; time never goes back within a shard. */
+  lastAt = 0
+
+  constructor(
+    readonly program: Program,
+    limits: StateLimits,
+  ) {
+    for (const type of program.actors) this.#types.set(type.type, type)
+    for (const table of program.tables) this.#tables.set(table.name, table)
+    this.residents = new Residents(limits.cachedActorsMax)
+    this.idempotency = new IdempotencyWindow({
+      windowMs: limits.idempotencyWindowMs,
+      entriesMax: limits.idempotencyEntriesMax,
+    })
+  }
+
+  get lagRecords(): number {
+    return this.seq - this.appliedSeq
+  }
+
+  restore(checkpoint: Checkpoint): void {
+    this.seq = checkpoint.appliedSeq
+    this.lastAt = checkpoint.lastAt
+    for (const { actor, image } of checkpoint.pinned) {
+      this.residents.set(actor, 'pinned', unpackImage(image), checkpoint.appliedSeq)
+    }
+    for (const alarm of checkpoint.alarms) this.alarms.change(alarm)
+    for (const message of checkpoint.messages) this.messages.set(message.id, message)
+    for (const { key, ...entry } of checkpoint.idempotency) this.idempotency.restore(key, entry)
+    this.applied(checkpoint.appliedSeq)
+  }
+
+  /** A turn that was just appended to the journal. */
+  commit(turn: Turn, record: TurnRecord): void {
+    for (const { ref, state } of turn.staged) this.residents.set(ref.id, ref.of.residency, state, record.seq)
+    this.#follow(record)
+  }
+
+  /** A record read back from the journal. */
+  apply(record: TurnRecord): void {
+    for (const { actor, image } of record.images) {
+      const type = this.#types.get(parseActorId(actor).type)
+      assert(type !== undefined, `record ${record.seq} holds ${actor}, whose type is not of ${this.program.name}`)
+      this.residents.set(actor, type.residency, unpackImage(image), record.seq)
+    }
+    this.#follow(record)
+  }
+
+  /** Postgres holds everything up to `seq`. */
+  applied(seq: number): void {
+    assert(seq <= this.seq, `Postgres claims record ${seq}, but the last one is ${this.seq}`)
+    this.appliedSeq = seq
+    this.residents.applied(seq)
+    this.idempotency.applied(seq)
+  }
+
+  /** Whether a message or alarm still waits for its turn. */
+  isPending(consumes: string): boolean {
+    return this.messages.has(consumes) || this.alarms.isPending(consumes)
+  }
+
+  gauges(): Record<string, number> {
+    const tables = this.program.tables.map((table) => [`table_bytes_${table.name}`, table.bytes] as const)
+    return {
+      ...this.residents.gauges(),
+      ...Object.fromEntries(tables),
+      idempotency_entries: this.idempotency.size,
+      idempotency_entries_max: this.idempotency.limits.entriesMax,
+      alarms: this.alarms.size,
+      outstanding_messages: this.messages.size,
+      last_seq: this.seq,
+      applied_seq: this.appliedSeq,
+      lag_records: this.lagRecords,
+    }
+  }
+
+  #follow(record: TurnRecord): void {
+    assert(record.seq === this.seq + 1, `record ${record.seq} follows ${this.seq}: one is missing`)
+    const { at } = record.input
+    for (const { table, delta } of record.deltas) this.#table(table).apply(delta)
+    for (const change of record.alarms) this.alarms.change(change)
+    for (const message of record.messages) this.messages.set(message.id, message)
+    if (record.consumed !== null && !this.messages.delete(record.consumed)) this.alarms.consume(record.consumed)
+    if (record.idempotency !== null) this.idempotency.remember(record.idempotency, at, record.seq)
+    for (const fact of record.facts) for (const view of this.program.views) view.fold(fact, at, record.seq)
+    this.seq = record.seq
+    this.lastAt = at
+  }
+
+  #table(name: string): Table<unknown> {
+    const table = this.#tables.get(name)
+    assert(table !== undefined, `there is no table ${name} in ${this.program.name}`)
+    return table as Table<unknown>
+  }
+}
