@@ -83,6 +83,7 @@ export class ShardState {
     this.appliedSeq = seq
     this.residents.applied(seq)
     this.idempotency.applied(seq)
+    for (const view of this.program.views) view.applied(seq)
   }
 
   /** Whether a message or alarm still waits for its turn. */

@@ -16,4 +16,6 @@ export type AnyTable = Table<never>
 export interface View {
   readonly name: string
   fold(fact: { readonly type: string }, at: number, seq: number): void
+  /** Postgres holds everything up to `seq`. */
+  applied(seq: number): void
 }

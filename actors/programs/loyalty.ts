@@ -1,0 +1,58 @@
+/** A loyalty program: the actors, tables and commands that scan-and-win platforms share, run by one set of rules. */
+import type { ActorType } from '../../engine/actor.js'
+import type { Command, Program } from '../../engine/command.js'
+import type { AnyTable, View } from '../../engine/table.js'
+import { accountCommands } from '../account/commands.js'
+import { credentialCommands } from '../account/credentials.js'
+import { createAccountActor } from '../account/machine.js'
+import { CodeBook } from '../codes/code-book.js'
+import { codeCommands } from '../codes/commands.js'
+import { batchActor } from '../codes/machine.js'
+import { counter } from '../counter/machine.js'
+import { Directory } from '../members/directory.js'
+import { treasuryCommands } from '../treasury/commands.js'
+import { treasury } from '../treasury/machine.js'
+import { UnfundedComps } from '../treasury/unfunded-comps.js'
+import { createAccess } from '../user/access.js'
+import { userAdminCommands } from '../user/admin.js'
+import { createUserActor } from '../user/machine.js'
+import { memberQueries } from '../user/queries.js'
+import { RecentScans } from '../user/recent-scans.js'
+import { scanCommands } from '../user/scan.js'
+import { volumeCommands } from '../volume/commands.js'
+import { createVolumeActor } from '../volume/machine.js'
+import type { LoyaltyRules } from './rules.js'
+
+export type LoyaltyProgram = ReturnType<typeof createLoyaltyProgram>
+
+export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
+  const user = createUserActor(rules)
+  const account = createAccountActor(rules)
+  const volume = createVolumeActor(rules)
+  const book = new CodeBook()
+  const directory = new Directory()
+  const unfunded = new UnfundedComps()
+  const recentScans = new RecentScans()
+  const access = createAccess(user)
+  const accountWorld = { rules, user, account, directory }
+
+  const scans = scanCommands({ rules, user, volume, batch: batchActor, book, unfunded, access })
+  const accounts = accountCommands(accountWorld)
+  const credentials = credentialCommands(accountWorld, access)
+  const users = userAdminCommands(user, access)
+  const { listBatches, ...codes } = codeCommands(rules, book, access)
+  const { listUnlocks, ...volumes } = volumeCommands({ rules, volume, user, access, creditTins: users.creditTins })
+  const treasuries = treasuryCommands(access, unfunded)
+  const { refuseWhileLocked: _, ...accountOnly } = accounts
+
+  const commands = { ...scans, ...accountOnly, ...credentials, ...users, ...codes, ...volumes, ...treasuries }
+  const queries = { ...memberQueries(rules, user, account, access), listBatches, listUnlocks }
+  const program: Program = {
+    name,
+    actors: [user, account, volume, batchActor, counter, treasury] as readonly ActorType[],
+    tables: [book, directory, unfunded] as readonly AnyTable[],
+    views: [recentScans] as readonly View[],
+    commands: Object.values(commands) as unknown as readonly Command[],
+  }
+  return { program, rules, accountWorld, book, directory, unfunded, recentScans, commands, queries }
+}

@@ -1,0 +1,67 @@
+import { z } from 'zod'
+import { defineCommand } from '../../engine/command.js'
+import type { Turn } from '../../engine/turn.js'
+import type { MemberAccess } from '../user/access.js'
+import { compFunded, type Pool, pool, treasuryFunded } from './facts.js'
+import { treasuryOf } from './machine.js'
+import type { UnfundedComps } from './unfunded-comps.js'
+
+/** Comps funded in one turn; the rest follow in turns of their own, so that no turn grows without bound. */
+const FUNDED_PER_TURN_MAX = 500
+
+/** Moves money from available to held, if there is enough. */
+export function tryHold(turn: Turn, from: Pool, compId: string, amount: bigint): boolean {
+  const account = treasuryOf(from)
+  if (turn.balance(account, 'available') < amount) return false
+  turn.post('comp.hold', compId, [
+    { account, name: 'available', amount: -amount },
+    { account, name: 'held', amount },
+  ])
+  return true
+}
+
+export function treasuryCommands(access: MemberAccess, unfunded: UnfundedComps) {
+  /** Holds money for waiting comps, oldest first, as far as the pool reaches. */
+  const fundWaiting = defineCommand({
+    name: 'treasury.fund_waiting',
+    input: z.object({}),
+    who: 'system',
+    actors: () => [],
+    handle: (turn) => {
+      let funded = 0
+      for (const { compId, userId, amount } of unfunded.waiting()) {
+        if (funded === FUNDED_PER_TURN_MAX) {
+          turn.tell(fundWaiting, {})
+          break
+        }
+        if (!tryHold(turn, 'member', compId, amount)) break
+        turn.change(unfunded, { op: 'funded', compId })
+        turn.emit(compFunded.make({ compId, userId, amount }))
+        funded += 1
+      }
+      return { funded }
+    },
+  })
+
+  /** Records money paid into a pool. The reference is the natural key: the same deposit counts once, for ever. */
+  const fund = defineCommand({
+    name: 'treasury.fund',
+    input: z.object({ pool, amount: z.bigint().positive(), reference: z.string().min(1).max(128) }),
+    who: 'admin',
+    actors: (_, who) => access.refsOf(who),
+    naturalKey: ({ reference }) => reference,
+    handle: (turn, { pool: into, amount, reference }) => {
+      const by = access.requireAdmin(turn)
+      const account = treasuryOf(into)
+      turn.post('treasury.fund', reference, [
+        { account, name: 'funding', amount: -amount },
+        { account, name: 'available', amount },
+      ])
+      turn.emit(treasuryFunded.make({ pool: into, amount, reference, by }))
+      if (into === 'member') turn.tell(fundWaiting, {})
+      return { available: turn.balance(account, 'available'), held: turn.balance(account, 'held') }
+    },
+  })
+
+  return { fund, fundWaiting }
+}
