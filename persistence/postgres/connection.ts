@@ -1,0 +1,96 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import { DomainError } from '../../engine/errors.js'
+
+/** A pool of connections. `int8` columns are read as `bigint`: money and sequence numbers pass 2^53. */
+export type Sql = postgres.Sql<{ bigint: bigint }>
+
+/** The same inside `sql.begin`. */
+export type Transaction = postgres.TransactionSql<{ bigint: bigint }>
+
+export interface ConnectOptions {
+  /** Most connections open at once. */
+  readonly max: number
+  /** Shown in pg_stat_activity. */
+  readonly applicationName: string
+}
+
+const CONNECT_TIMEOUT_S = 10
+const IDLE_TIMEOUT_S = 60
+const RECONNECT_DELAY_MAX_S = 1
+const PROBE_INTERVAL_MS = 50
+
+/** Short, so that writing resumes soon after Postgres is back; the library's own goes up to 20 s. */
+const reconnectDelayS = (retries: number) => Math.min(0.02 * 2 ** Math.min(retries, 10), RECONNECT_DELAY_MAX_S)
+
+/** Opens a pool; connections are made when first needed and closed when idle. End it with `sql.end()`. */
+export function connect(url: string, { max, applicationName }: ConnectOptions): Sql {
+  return postgres(url, {
+    max,
+    connect_timeout: CONNECT_TIMEOUT_S,
+    idle_timeout: IDLE_TIMEOUT_S,
+    backoff: reconnectDelayS,
+    onnotice: () => {},
+    types: { bigint: postgres.BigInt },
+    connection: { application_name: applicationName },
+  })
+}
+
+/**
+ * One connection that is never recycled, for locks bound to a session. `onClose` also reports failed attempts to
+ * connect. The server drops such a session within a minute when our machine vanishes from the network.
+ */
+export function connectSession(url: string, applicationName: string, onClose: () => void = () => {}): Sql {
+  const keepalives = { tcp_keepalives_idle: 30, tcp_keepalives_interval: 10, tcp_keepalives_count: 3 }
+  return postgres(url, {
+    max: 1,
+    connect_timeout: CONNECT_TIMEOUT_S,
+    idle_timeout: 0,
+    max_lifetime: null,
+    fetch_types: false,
+    backoff: reconnectDelayS,
+    onnotice: () => {},
+    onclose: onClose,
+    types: { bigint: postgres.BigInt },
+    connection: { application_name: applicationName, ...keepalives },
+  })
+}
+
+/** Postgres' five-character code of an error, or the connection error's name. */
+export function errorCode(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
+}
+
+/** Invalid password, no such role, not allowed by pg_hba.conf, no such database: waiting does not help. */
+const isFinal = (code: string) => code.startsWith('28') || code === '3D000'
+
+/** Asks once. Undefined when Postgres answers, else why it does not yet; throws when it never will. */
+export async function probe(url: string): Promise<string | undefined> {
+  const sql = connectSession(url, 'comptroller probe')
+  try {
+    await sql`select 1`
+    return undefined
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    if (isFinal(errorCode(error))) {
+      throw new DomainError('unavailable', 'postgres_refused', `Postgres refuses us: ${reason}`)
+    }
+    return reason
+  } finally {
+    await sql.end({ timeout: 0 })
+  }
+}
+
+/** Resolves when Postgres answers a query; rejects with `postgres_unreachable` after `deadlineMs` milliseconds. */
+export async function waitUntilReady(url: string, deadlineMs: number): Promise<void> {
+  const deadline = performance.now() + deadlineMs
+  for (;;) {
+    const reason = await probe(url)
+    if (reason === undefined) return
+    if (performance.now() > deadline) {
+      const message = `Postgres did not answer within ${deadlineMs} ms: ${reason}`
+      throw new DomainError('unavailable', 'postgres_unreachable', message)
+    }
+    await sleep(PROBE_INTERVAL_MS)
+  }
+}
