@@ -259,9 +259,7 @@ export class Shard {
     work
       .catch((error: unknown) => {
         this.observer.onFault?.(error, pending.command.name)
-        if (pending.consumes === null) pending.done({ ok: false, error: storageUnavailable() })
-        // A message or alarm is never lost: it comes again when storage may answer.
-        else this.environment.wakeAt(this.environment.now() + REDELIVERY_MS, () => this.#admit(pending))
+        this.#redeliverOrRefuse(pending, storageUnavailable())
       })
       .finally(() => {
         this.#loadingInputs -= 1
@@ -320,23 +318,38 @@ export class Shard {
       this.#gate.hold(this.#state.seq, () => pending.done(outcome as Outcome<never>))
       return
     }
-    let record: TurnRecord
-    try {
-      record = makeRecord(pending, turn, outcome)
-      const bytes = packRecord(record)
-      this.journal.append(record.seq, bytes)
-      this.#state.commit(turn, record)
-    } catch (error) {
-      // Nothing may fail half-way: the shard stops rather than go on from a state it cannot trust (T1, J4).
-      this.stop(error instanceof Error ? error : new Error(String(error)))
-      return
-    }
+    const record = this.#commit(pending, turn, outcome)
+    if (record === null) return
     if (record.messages.length > 0) this.#told.push(...record.messages)
     if (record.alarms.length > 0) this.#scheduleAlarm()
     this.#gate.hold(record.seq, () => {
       pending.done(outcome as Outcome<never>)
       for (const listener of this.#listeners) listener(record)
     })
+  }
+
+  /** Journals and installs the turn. Null when the journal takes no more: then nothing has changed. */
+  #commit(pending: Pending, turn: Turn, outcome: Outcome<unknown>): TurnRecord | null {
+    try {
+      const record = makeRecord(pending, turn, outcome)
+      this.journal.append(record.seq, packRecord(record))
+      this.#state.commit(turn, record)
+      return record
+    } catch (error) {
+      if (error instanceof DomainError && this.journal.lastSeq === this.#state.seq) {
+        this.#redeliverOrRefuse(pending, error)
+        return null
+      }
+      // Nothing may fail half-way: the shard stops rather than go on from a state it cannot trust (T1, J4).
+      this.stop(error instanceof Error ? error : new Error(String(error)))
+      return null
+    }
+  }
+
+  /** A message or alarm is never lost: it comes again a little later. */
+  #redeliverOrRefuse(pending: Pending, error: DomainError): void {
+    if (pending.consumes === null) this.#gate.hold(this.#state.seq, () => pending.done({ ok: false, error }))
+    else this.environment.wakeAt(this.environment.now() + REDELIVERY_MS, () => this.#admit(pending))
   }
 
   #note(pending: Pending, error: Error): void {

@@ -105,7 +105,7 @@ export function accountCommands(world: AccountWorld) {
       turn.emit(createdFact(standing))
       turn.emit(accountOpened.make({ ...profile, referrerId, isAdmin: args.isAdmin }))
       if (session !== null) openSession(turn, userId, session.sessionId, session.device)
-      return { userId }
+      return { userId, sessionId: session?.sessionId ?? null }
     },
   })
 

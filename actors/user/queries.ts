@@ -1,5 +1,6 @@
 /** What members and admins read of a member. Amounts are micro-USDT. */
 import { defineQuery } from '../../engine/command.js'
+import { DomainError } from '../../engine/errors.js'
 import type { ReadScope } from '../../engine/turn.js'
 import type { AccountActor } from '../account/machine.js'
 import type { LoyaltyRules } from '../programs/rules.js'
@@ -65,6 +66,17 @@ export function memberQueries(rules: LoyaltyRules, user: UserActor, account: Acc
     },
   })
 
+  /** Throws `session_ended`, or `forbidden` when the caller is no administrator. */
+  const adminSession = defineQuery({
+    name: 'user.admin_session',
+    actors: ({ userId }) => [user.ref(userId)],
+    read: (scope, { userId, sessionId }: { userId: string; sessionId: string }) => {
+      const ref = access.requireSession(scope, { userId, sessionId })
+      if (!scope.context(ref).isAdmin) throw new DomainError('forbidden', 'forbidden', 'This needs an administrator.')
+      return null
+    },
+  })
+
   /** Null when there is no such member. */
   const member = defineQuery({
     name: 'user.member',
@@ -86,5 +98,5 @@ export function memberQueries(rules: LoyaltyRules, user: UserActor, account: Acc
     },
   })
 
-  return { me, session, member, credentials }
+  return { me, session, adminSession, member, credentials }
 }

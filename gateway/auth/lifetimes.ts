@@ -12,3 +12,7 @@ export const KEY_ROTATION_PERIOD_MS = 90 * DAY_MS
 
 /** How long readers of the public key document may cache it. */
 export const KEY_PUBLISH_AHEAD_MS = 60 * MINUTE_MS
+
+export const EMAIL_CODE_LIFETIME_MS = DAY_MS
+/** BJ-AUTH-22. */
+export const RESET_CODE_LIFETIME_MS = 15 * MINUTE_MS

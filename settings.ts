@@ -1,0 +1,97 @@
+/** Every setting, read once at start from the environment, with a clear message for each that is wrong. */
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { defaultLimits } from './engine/limits.js'
+
+const MiB = 1024 * 1024
+const count = (fallback: number) => z.coerce.number().int().min(1).default(fallback)
+const flag = z
+  .enum(['true', 'false'])
+  .default('false')
+  .transform((text) => text === 'true')
+const list = z
+  .string()
+  .default('')
+  .transform((text) =>
+    text
+      .split(',')
+      .map((item) => item.trim())
+      .filter(Boolean),
+  )
+
+export const settingsSchema = z.object({
+  HOST: z.string().default('127.0.0.1').describe('Address to listen on.'),
+  PORT: z.coerce.number().int().min(0).max(65_535).default(8080).describe('Port to listen on; 0 takes a free one.'),
+  DATA_DIR: z
+    .string()
+    .default('.data')
+    .transform((path) => resolve(path))
+    .describe('Journal, keys, mail, embedded Postgres.'),
+  DATABASE_URL: z.url().optional().describe('A Postgres to use instead of the embedded one.'),
+  ADMIN_EMAIL: z.email().default('admin@example.com').describe('E-mail of the first administrator.'),
+  ADMIN_PASSWORD: z
+    .string()
+    .min(8)
+    .optional()
+    .describe('Password of the first administrator; without it one is generated.'),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .describe('Log level.'),
+  JOURNAL_SEGMENT_BYTES: count(64 * MiB).describe('Size at which a new journal segment begins.'),
+  JOURNAL_RETAIN_BYTES: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(256 * MiB)
+    .describe('Applied journal kept for audits.'),
+  JOURNAL_BACKLOG_BYTES_MAX: count(256 * MiB).describe('Unflushed journal past which inputs are refused.'),
+  CACHED_ACTORS_MAX: count(defaultLimits.cachedActorsMax).describe('Members and accounts kept in memory.'),
+  LAG_RECORDS_MAX: count(defaultLimits.lagRecordsMax).describe(
+    'Records not yet in Postgres past which inputs get 503.',
+  ),
+  LOADING_INPUTS_MAX: count(defaultLimits.loadingInputsMax).describe(
+    'Requests that may wait for a member to be loaded.',
+  ),
+  IDEMPOTENCY_ENTRIES_MAX: count(defaultLimits.idempotencyEntriesMax).describe('Idempotency keys kept in memory.'),
+  TRUSTED_PROXIES: list.describe('Addresses or CIDR ranges whose X-Forwarded-For is believed, comma-separated.'),
+  ALLOWED_ORIGINS: list.describe('Origins of other web pages that may call the API, comma-separated.'),
+  RATE_LIMIT_LOOPBACK: flag.describe('Apply the limits per address to loopback clients too.'),
+  RATE_LIMIT_SIGNUP_PER_MINUTE: count(60).describe('Sign-ups a minute and address.'),
+  RATE_LIMIT_LOGIN_PER_MINUTE: count(60).describe('Logins a minute and address.'),
+  RATE_LIMIT_ADDRESS_PER_SECOND: count(2_000).describe('Other requests a second and address.'),
+  RATE_LIMIT_MEMBER_PER_SECOND: count(20).describe('Requests a second and member.'),
+  RATE_LIMIT_MEMBER_BURST: count(100).describe('Requests a member may make at once.'),
+  SOCKET_BACKPRESSURE_BYTES_MAX: count(512 * 1024).describe('Unsent bytes past which a slow socket is closed.'),
+  SECRET_BOX_KEY: z
+    .string()
+    .optional()
+    .describe('Base64 of 32 bytes that seal secrets at rest; else a file in DATA_DIR/keys.'),
+  BREVO_API_KEY: z
+    .string()
+    .optional()
+    .describe('Send mail through Brevo; without it mails are files in DATA_DIR/mail.'),
+  MAIL_FROM: z.email().default('no-reply@example.com').describe('Sender of mails.'),
+})
+
+export type Settings = z.output<typeof settingsSchema>
+
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError'
+}
+
+/** Throws {@link SettingsError} naming every setting that is wrong. */
+export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
+  const given = Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
+  )
+  const parsed = settingsSchema.safeParse(given)
+  if (parsed.success) return parsed.data
+  const problems = parsed.error.issues.map(({ path, message }) => {
+    const name = String(path[0])
+    return `  ${name}=${name.includes('PASSWORD') || name.includes('KEY') ? '…' : (given[name] ?? '')}: ${message}`
+  })
+  throw new SettingsError(
+    `These settings are wrong:\n${problems.join('\n')}\nEvery setting is listed in docs/operating.md.`,
+  )
+}
