@@ -1,0 +1,110 @@
+// Looking at a journal without changing it; a running server does not mind. What such a server is just writing
+// shows as a torn tail.
+import { JournalDamagedError } from './errors.js'
+import { oldestPosition, type Position, scanSegment, tornSegmentBytes } from './scan.js'
+import { listSegments, type SegmentFile, SegmentReader } from './segment-reader.js'
+
+export interface SegmentDescription {
+  readonly file: string
+  readonly firstSeq: number
+  /** firstSeq - 1 when the segment holds no record. */
+  readonly lastSeq: number
+  readonly frames: number
+  readonly records: number
+  /** Up to the end of the last whole frame. */
+  readonly bytes: number
+  /** A torn frame after it, or a segment whose creation was interrupted; cut at the next start. */
+  readonly cutBytes: number
+  /** The hash chain after the last record, in hex. */
+  readonly chain: string
+}
+
+/** Verifies segment after segment, oldest first, and describes each. Throws JournalDamagedError. */
+export async function* describeSegments(directory: string): AsyncGenerator<SegmentDescription> {
+  const segments = await listSegments(directory)
+  const newest = segments.at(-1)
+  let before: Position | null = segments[0] ? oldestPosition(segments[0]) : null
+  for (const segment of segments) {
+    const torn = segment === newest ? await tornSegmentBytes(segment, before) : null
+    if (torn !== null && before !== null) {
+      yield { ...describe(segment, before), frames: 0, bytes: 0, cutBytes: torn }
+      return
+    }
+    let frames = 0
+    const scan = await scanSegment(segment, { before, isNewest: segment === newest }, () => {
+      frames += 1
+    })
+    yield { ...describe(segment, scan), frames, bytes: scan.bytes, cutBytes: scan.tornBytes }
+    before = scan
+  }
+}
+
+function describe({ path, firstSeq }: SegmentFile, end: Position) {
+  const lastSeq = end.nextSeq - 1
+  return { file: path, firstSeq, lastSeq, records: lastSeq - firstSeq + 1, chain: end.chain.toString('hex') }
+}
+
+export interface FrameDescription {
+  readonly offset: number
+  readonly bytes: number
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly records: number
+  /** The hash chain after the last record, in hex. */
+  readonly chain: string
+}
+
+/** Verifies and describes the frames of one segment, up to a torn one. Throws JournalDamagedError. */
+export async function* describeFrames(segment: SegmentFile): AsyncGenerator<FrameDescription> {
+  const reader = await SegmentReader.open(segment)
+  try {
+    for (let frame = await reader.nextFrame(); frame !== null; frame = await reader.nextFrame()) {
+      const { firstSeq, recordCount: records, fileOffset: offset } = frame
+      const chain = reader.chain.toString('hex')
+      yield { offset, bytes: frame.bytes.length, firstSeq, lastSeq: firstSeq + records - 1, records, chain }
+    }
+  } finally {
+    await reader.close()
+  }
+}
+
+export interface VerifyProgress {
+  readonly segments: number
+  readonly records: number
+  readonly bytes: number
+}
+
+export interface VerifyResult extends VerifyProgress {
+  /** 0 when the journal is empty. */
+  readonly firstSeq: number
+  readonly lastSeq: number
+  /** What the next start will cut off as torn. */
+  readonly cutBytes?: number
+  /** The first damage; what is counted lies before it. */
+  readonly problem?: { readonly file: string; readonly offset: number; readonly seq: number; readonly what: string }
+}
+
+/** Reads and checks a whole journal. `onProgress` is called after each segment. */
+export async function verifyJournal(
+  directory: string,
+  onProgress: (progress: VerifyProgress) => void = () => {},
+): Promise<VerifyResult> {
+  const result = { segments: 0, records: 0, bytes: 0, firstSeq: 0, lastSeq: 0 }
+  let cutBytes = 0
+  try {
+    for await (const segment of describeSegments(directory)) {
+      result.segments += 1
+      result.records += segment.records
+      result.bytes += segment.bytes
+      if (segment.records > 0) result.firstSeq ||= segment.firstSeq
+      result.lastSeq = segment.lastSeq
+      cutBytes = segment.cutBytes
+      onProgress({ segments: result.segments, records: result.records, bytes: result.bytes })
+    }
+  } catch (error) {
+    if (!(error instanceof JournalDamagedError)) throw error
+    const { file, offset, expectedSeq: seq, what } = error
+    return { ...result, problem: { file, offset, seq, what } }
+  }
+  return cutBytes > 0 ? { ...result, cutBytes } : result
+}

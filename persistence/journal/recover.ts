@@ -1,0 +1,106 @@
+// Opening a journal (J2): check every segment's header, verify the newest segment frame by frame, cut a torn tail,
+// stop at damage.
+//
+// The last frame is then written once more and synced. It may have been read from the page cache only, after a
+// crash between write and fdatasync or after a failed fdatasync, and is about to count as durable (J1).
+import { chmod, mkdir, stat } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { JournalDamagedError } from './errors.js'
+import { type JournalFiles, writeWhole } from './files.js'
+import { encodeSegmentHeader, SEGMENT_HEADER_BYTES } from './format.js'
+import { GENESIS, oldestPosition, type Position, type SegmentScan, scanSegment, tornSegmentBytes } from './scan.js'
+import { listSegments, readSegmentHeader, type SegmentFile } from './segment-reader.js'
+import { createSegment, type StoredSegment } from './segment-writer.js'
+
+/** What a crash left behind and the start cut off; it was never acknowledged. */
+export interface TornTail {
+  readonly file: string
+  readonly offset: number
+  readonly cutBytes: number
+  /** The record the next append gets instead. */
+  readonly nextSeq: number
+}
+
+export interface Recovered extends Position {
+  /** Oldest first. */
+  readonly segments: StoredSegment[]
+  /** The last of them, to append to. */
+  readonly active: StoredSegment
+  readonly fd: number
+  readonly tail: TornTail | null
+}
+
+/** Creates the directory if need be, open to its owner only. */
+export async function prepareDirectory(directory: string, files: JournalFiles): Promise<void> {
+  let path = resolve(directory)
+  const firstCreated = await mkdir(path, { recursive: true, mode: 0o700 })
+  await chmod(path, 0o700)
+  if (firstCreated === undefined) return
+  for (; path.length >= firstCreated.length; path = dirname(path)) await files.syncDirectory(dirname(path))
+}
+
+/**
+ * Brings the journal in `directory` into a state to append to. `knownDurableSeq` is a record the caller knows to
+ * have been durable: a journal that ends before it is damaged, and nothing of it is cut.
+ */
+export async function recover(directory: string, files: JournalFiles, knownDurableSeq: number): Promise<Recovered> {
+  const segments = await listSegments(directory)
+  for (const segment of segments.slice(0, -1)) await readSegmentHeader(segment)
+  const { before, tornSegment } = await findTornSegment(segments)
+  if (tornSegment !== null) segments.pop()
+  const newest = segments.at(-1)
+  const end = newest && (await scanSegment(newest, { before, isNewest: tornSegment === null }))
+  const nextSeq = end?.nextSeq ?? GENESIS.nextSeq
+  if (nextSeq <= knownDurableSeq) {
+    const what = `the journal ends here, yet record ${knownDurableSeq} is known to have been durable`
+    throw new JournalDamagedError(newest?.path ?? directory, end?.bytes ?? 0, nextSeq, what)
+  }
+  if (tornSegment !== null) await files.remove(tornSegment.file)
+  if (newest === undefined || end === undefined) {
+    const { fd, segment } = await createSegment(directory, files, GENESIS)
+    return { ...GENESIS, segments: [segment], active: segment, fd, tail: tornSegment }
+  }
+  return continueSegment(directory, files, { segments, newest, end, tornSegment })
+}
+
+/** The newest segment if a crash interrupted its creation; else, if the look at it told, where it must begin. */
+async function findTornSegment(
+  segments: SegmentFile[],
+): Promise<{ readonly before: Position | null; readonly tornSegment: TornTail | null }> {
+  const newest = segments.at(-1)
+  if (newest === undefined || (await stat(newest.path)).size > SEGMENT_HEADER_BYTES) {
+    return { before: null, tornSegment: null }
+  }
+  const older = segments.at(-2)
+  const before = older ? await scanSegment(older, { before: null, isNewest: false }) : oldestPosition(newest)
+  const cutBytes = await tornSegmentBytes(newest, before)
+  if (cutBytes === null || before === null) return { before, tornSegment: null }
+  return { before: null, tornSegment: { file: newest.path, offset: 0, cutBytes, nextSeq: before.nextSeq } }
+}
+
+async function continueSegment(
+  directory: string,
+  files: JournalFiles,
+  found: { segments: SegmentFile[]; newest: SegmentFile; end: SegmentScan; tornSegment: TornTail | null },
+): Promise<Recovered> {
+  const { newest, end } = found
+  const fd = await files.openExisting(newest.path)
+  try {
+    if (end.tornBytes > 0) await files.truncate(fd, end.bytes)
+    const again = end.lastFrame ?? { fileOffset: 0, bytes: encodeSegmentHeader({ ...end, firstSeq: newest.firstSeq }) }
+    await writeWhole(files, fd, again.bytes, again.fileOffset)
+    await files.datasync(fd)
+    await files.syncDirectory(directory)
+  } catch (error) {
+    await files.close(fd)
+    throw error
+  }
+  const active = { ...newest, bytes: end.bytes }
+  const older = found.segments.slice(0, -1)
+  const sized = await Promise.all(
+    older.map(async (segment) => ({ ...segment, bytes: (await stat(segment.path)).size })),
+  )
+  const cut = { file: newest.path, offset: end.bytes, cutBytes: end.tornBytes, nextSeq: end.nextSeq }
+  const tail = end.tornBytes > 0 ? cut : found.tornSegment
+  return { nextSeq: end.nextSeq, chain: end.chain, segments: [...sized, active], active, fd, tail }
+}
