@@ -18,7 +18,7 @@ export interface JournalFiles {
 
 const FILE_MODE = 0o600
 
-/** Callbacks, not fs/promises: two calls per flush are on the hot path, and these cost a third. */
+/** Callbacks and plain descriptors, not fs/promises: a flush makes two of these calls, many times a second. */
 export const nodeFiles: JournalFiles = {
   create: (path) => opened(path, 'wx'),
   openExisting: (path) => opened(path, 'r+'),
