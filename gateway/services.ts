@@ -1,7 +1,9 @@
 /** What the routes stand on; the composition root provides it. */
 import type { Logger } from 'pino'
+import type { CodeHistory } from '../actors/codes/code-history.js'
 import type { LoyaltyProgram } from '../actors/programs/loyalty.js'
 import type { RecentScan } from '../actors/user/recent-scans.js'
+import type { ScanFlag } from '../actors/user/scan-flag.js'
 import type { Shard } from '../engine/shard.js'
 import type { LoginGuard } from './auth/login-guard.js'
 import type { OneTimeCodes } from './auth/one-time-codes.js'
@@ -13,19 +15,13 @@ import type { MailPort } from './mail/mail.js'
 /** Reads of what memory does not hold. */
 export interface ColdReads {
   /** Accepted scans of a member, newest first. */
-  recentScans(userId: string, page: { beforeOrdinal: number | null; limit: number }): Promise<readonly RecentScan[]>
-  /** What happened to a code: its scan and refused attempts, newest first. */
-  codeHistory(hi: number, lo: number): Promise<readonly CodeEvent[]>
-  /** When each batch was last exported, in milliseconds. */
-  batchExports(): Promise<ReadonlyMap<number, number>>
-}
-
-export interface CodeEvent {
-  readonly at: number
-  readonly event: 'scanned' | 'rejected'
-  readonly userId: string
-  readonly reason: string | null
-  readonly deviceId: string | null
+  recentScans(userId: string, page: { beforeOrdinal?: number; limit: number }): Promise<readonly RecentScan[]>
+  /** `row` is the row of the code in the code book. */
+  codeHistory(code: { row: number; hi: number; lo: number }): Promise<CodeHistory>
+  /** Newest first. */
+  scanFlags(page: { userId?: string; beforeSeq?: number; limit: number }): Promise<readonly ScanFlag[]>
+  /** When each batch was last exported, in milliseconds; null when it never was. */
+  batchTimes(): Promise<readonly { readonly batch: number; readonly exportedAt: number | null }[]>
 }
 
 export interface Services {

@@ -5,7 +5,7 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { root } from './setup.mjs'
 
-const sources = ['engine', 'actors', 'gateway', 'persistence', 'chain', 'bench', 'test']
+const sources = ['engine', 'actors', 'gateway', 'persistence', 'chain', 'bench', 'test', 'cli']
 const dist = join(root, 'dist')
 
 function filesBelow(folder, keep) {

@@ -12,7 +12,7 @@ import type { TurnRecord } from '../../engine/record.js'
 import type { Shard } from '../../engine/shard.js'
 
 /** Codes drawn for one turn: about a millisecond of it, so that scans are not kept waiting. */
-const CODES_PER_TURN = 4_096
+const CODES_PER_TURN = 1_024
 
 export class CodeGenerator {
   readonly #queue: number[] = []

@@ -29,6 +29,16 @@ const unlockSchema = z
   .meta({ id: 'Unlock' })
 const poolSchema = z.object({ pool, available: z.number(), held: z.number() }).meta({ id: 'Pool' })
 
+const flagSchema = z
+  .object({
+    user_id: z.string(),
+    scan_id: z.string(),
+    rule: z.string(),
+    detail: z.string(),
+    flagged_at: z.string(),
+  })
+  .meta({ id: 'ScanFlag' })
+
 const readPools = defineQuery({
   name: 'treasury.pools',
   actors: () => [],
@@ -185,7 +195,40 @@ export function adminRoutes(services: Services): Route[] {
     },
   })
 
-  return [getUser, putUser, listUnlocks, putUnlock, recordSale, fund, listPools]
+  const listFlags = defineRoute({
+    method: 'GET',
+    path: '/v1/admin/scans/flags',
+    who: 'admin',
+    tag: 'Scanning',
+    summary: 'Scans and attempts that looked suspicious, newest first',
+    query: z.object({
+      user_id: userId.optional(),
+      limit: z.coerce.number().int().min(1).max(100).default(20),
+      cursor: z.coerce.number().int().positive().optional(),
+    }),
+    response: z.object({ flags: z.array(flagSchema), next_cursor: z.string().nullable() }),
+    handle: async ({ query: { user_id, limit, cursor }, principal }) => {
+      await shard.query(queries.adminSession, principal)
+      const flags = await services.reads.scanFlags({
+        limit,
+        ...(user_id === undefined ? {} : { userId: user_id }),
+        ...(cursor === undefined ? {} : { beforeSeq: cursor }),
+      })
+      const last = flags.at(-1)
+      return {
+        flags: flags.map(({ userId: user, scanId, rule, detail, at }) => ({
+          user_id: user,
+          scan_id: scanId,
+          rule,
+          detail,
+          flagged_at: new Date(at).toISOString(),
+        })),
+        next_cursor: flags.length === limit && last !== undefined ? String(last.seq) : null,
+      }
+    },
+  })
+
+  return [listFlags, getUser, putUser, listUnlocks, putUnlock, recordSale, fund, listPools]
 }
 
 function thousands(count: number): string {

@@ -3,6 +3,7 @@
 import type { Readable } from 'node:stream'
 import { parse } from 'csv-parse'
 import { z } from 'zod'
+import type { CodeHistory } from '../../actors/codes/code-history.js'
 import { formatCode, parseCode } from '../../actors/codes/code-text.js'
 import { newBatch, packCodes, requireBatch } from '../../actors/codes/commands.js'
 import { defineQuery } from '../../engine/command.js'
@@ -89,7 +90,7 @@ export function codeRoutes(services: Services): Route[] {
     handle: async ({ query, principal }) => {
       await shard.query(queries.adminSession, principal)
       const batches = await shard.query(queries.listBatches, {})
-      const exports = await reads.batchExports()
+      const exports = new Map((await reads.batchTimes()).map(({ batch, exportedAt }) => [batch, exportedAt]))
       const rows = batches.map(({ number, name, sku, quantity, generated, createdAt, state, counts }) => ({
         batch_id: number,
         name,
@@ -99,7 +100,7 @@ export function codeRoutes(services: Services): Route[] {
         generated_count: generated,
         progress: Math.round((generated / quantity) * 1000) / 1000,
         generated_at: new Date(createdAt).toISOString(),
-        exported_at: isoOrNull(exports.get(number)),
+        exported_at: isoOrNull(exports.get(number) ?? null),
         codes: counts,
       }))
       return { batches: rows.filter(({ status }) => query.status === undefined || status === query.status) }
@@ -171,8 +172,8 @@ export function codeRoutes(services: Services): Route[] {
       history: z.array(
         z.object({
           at: z.string(),
-          event: z.enum(['scanned', 'rejected']),
-          user_id: z.string(),
+          event: z.enum(['generated', 'manufactured', 'scanned', 'invalidated', 'refused']),
+          user_id: z.string().nullable(),
           reason: z.string().nullable(),
           device_id: z.string().nullable(),
         }),
@@ -191,19 +192,8 @@ export function codeRoutes(services: Services): Route[] {
       const status = book.status(row)
       const batch = book.batchOf(row)
       await shard.settled()
-      const history = await reads.codeHistory(code.hi, code.lo)
-      return {
-        code: formatCode(code.hi, code.lo),
-        status,
-        batch_id: batch,
-        history: history.map(({ at, event, userId, reason, deviceId }) => ({
-          at: new Date(at).toISOString(),
-          event,
-          user_id: userId,
-          reason,
-          device_id: deviceId,
-        })),
-      }
+      const history = await reads.codeHistory({ row, ...code })
+      return { code: formatCode(code.hi, code.lo), status, batch_id: batch, history: historyJson(history) }
     },
   })
 
@@ -232,6 +222,27 @@ export function codeRoutes(services: Services): Route[] {
     setUnused('/v1/admin/qr/invalidate', 'invalidated', 'Take unused codes out of circulation'),
     setUnused('/v1/admin/qr/reuse', 'generated', 'Make unused codes available for a new production run'),
   ]
+}
+
+/** One line an event, oldest first (BJ-QR-08). */
+function historyJson({ generatedAt, changes, scan, attempts }: CodeHistory) {
+  const nobody = { user_id: null, reason: null, device_id: null }
+  const made = generatedAt === null ? [] : [{ at: generatedAt, event: 'generated' as const, ...nobody }]
+  const moved = changes.map(({ at, status }) => ({ at, event: status, ...nobody }))
+  const scanned =
+    scan === null
+      ? []
+      : [{ at: scan.at, event: 'scanned' as const, user_id: scan.userId, reason: null, device_id: scan.deviceId }]
+  const refused = attempts.map(({ at, userId, reason, deviceId }) => ({
+    at,
+    event: 'refused' as const,
+    user_id: userId,
+    reason,
+    device_id: deviceId,
+  }))
+  return [...made, ...moved, ...scanned, ...refused]
+    .sort((a, b) => a.at - b.at)
+    .map((event) => ({ ...event, at: new Date(event.at).toISOString() }))
 }
 
 /** Reads the `code` column in pieces small enough for one turn. */
@@ -270,6 +281,6 @@ function csvField(text: string): string {
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe
 }
 
-function isoOrNull(at: number | undefined): string | null {
-  return at === undefined ? null : new Date(at).toISOString()
+function isoOrNull(at: number | null): string | null {
+  return at === null ? null : new Date(at).toISOString()
 }

@@ -153,7 +153,10 @@ export function scanRoutes(services: Services): Route[] {
       // Taken before Postgres is asked: a scan applied in between is then in both, never in neither.
       const unapplied = program.recentScans.of(principal.userId)
       await shard.settled()
-      const applied = await reads.recentScans(principal.userId, { beforeOrdinal: before, limit })
+      const applied = await reads.recentScans(principal.userId, {
+        limit,
+        ...(before === null ? {} : { beforeOrdinal: before }),
+      })
       const page = mergeNewest(unapplied, applied, before).slice(0, limit)
       const last = page.at(-1)
       return {

@@ -1,0 +1,115 @@
+/** `comptroller`: the command line. Run `comptroller --help`. */
+import { Command, InvalidArgumentError, Option } from 'commander'
+import pino from 'pino'
+import { ApiClient, CliError, findServer } from './cli/api.js'
+import { exportCodesTo, generateCodes, importFeedbackFrom } from './cli/codes.js'
+import { inspectJournal, verifyJournalOf } from './cli/journal.js'
+import { seed } from './cli/seed.js'
+import { start } from './cli/start.js'
+import { runTraffic } from './cli/traffic.js'
+import { DomainError } from './engine/errors.js'
+import { JournalDamagedError, JournalLockedError } from './persistence/journal/errors.js'
+import { readSettings, SettingsError } from './settings.js'
+
+const settings = () => readSettings(process.env)
+
+function positiveInteger(text: string): number {
+  const value = Number(text.replaceAll('_', ''))
+  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number above zero.')
+  return value
+}
+
+const url = new Option('--url <url>', 'the server; by default the one that runs on DATA_DIR')
+
+async function adminApi(options: { url?: string }): Promise<ApiClient> {
+  const { DATA_DIR, ADMIN_EMAIL, ADMIN_PASSWORD } = settings()
+  const api = new ApiClient(options.url ?? (await findServer(DATA_DIR)))
+  await api.logInAsAdmin(DATA_DIR, ADMIN_EMAIL, ADMIN_PASSWORD)
+  return api
+}
+
+const program = new Command('comptroller')
+  .description('The real-time core of a loyalty platform: it counts, decides and pays.')
+  .version('0.1.0')
+  .showHelpAfterError('(run with --help for what it takes)')
+  .addHelpText('after', '\nSettings come from the environment (PORT, DATA_DIR, …): see docs/operating.md.')
+
+program
+  .command('start')
+  .description('start the server; everything it needs is embedded')
+  .action(() => start(settings()))
+
+program
+  .command('seed')
+  .description('fill the data of a stopped server with members and active codes')
+  .option('--users <n>', 'members to add', positiveInteger)
+  .option('--codes <n>', 'active codes to add', positiveInteger)
+  .action((options: { users?: number; codes?: number }) => seed(settings(), options.users ?? 0, options.codes ?? 0))
+
+program
+  .command('traffic')
+  .description('send realistic scans to a running server at a fixed rate, and show live numbers')
+  .option('--rate <n>', 'scans a second', positiveInteger, 50)
+  .option('--seconds <n>', 'how long', positiveInteger, 60)
+  .addOption(url)
+  .action(async (options: { rate: number; seconds: number; url?: string }) =>
+    runTraffic(await adminApi(options), options),
+  )
+
+const journal = program.command('journal').description('look into the journal of DATA_DIR')
+journal
+  .command('inspect')
+  .description('list segments, or with --from the records themselves as JSON lines')
+  .option('--from <seq>', 'first record to print', positiveInteger)
+  .option('--limit <n>', 'records to print', positiveInteger, 20)
+  .action((options: { from?: number; limit: number }) => inspectJournal(settings().DATA_DIR, options))
+journal
+  .command('verify')
+  .description('check every byte; exits with 1 and names the position when something is damaged')
+  .action(() => verifyJournalOf(settings().DATA_DIR))
+
+const codes = program.command('codes').description('batches of codes, through the API of a running server')
+codes
+  .command('generate')
+  .description('generate a batch and wait until it is complete')
+  .requiredOption('--quantity <n>', 'how many', positiveInteger)
+  .option('--name <text>', 'name of the batch', 'batch')
+  .option('--sku <sku>', 'product', 'SPEARMINT-3MG')
+  .addOption(url)
+  .action(async (options: { quantity: number; name: string; sku: string; url?: string }) => {
+    const { quantity, name, sku } = options
+    const batch = await generateCodes(await adminApi(options), { name, quantity, product_sku: sku })
+    process.stdout.write(`${batch}\n`)
+  })
+codes
+  .command('export')
+  .description('write the codes of a batch as CSV')
+  .argument('<batch>', 'its number', positiveInteger)
+  .option('--out <file>', 'a file instead of standard output')
+  .addOption(url)
+  .action(async (batch: number, options: { out?: string; url?: string }) =>
+    exportCodesTo(await adminApi(options), batch, options.out),
+  )
+codes
+  .command('import')
+  .description("activate the codes in the manufacturer's CSV")
+  .argument('<file>', 'CSV with a column `code`')
+  .addOption(url)
+  .action(async (file: string, options: { url?: string }) => {
+    const result = await importFeedbackFrom(await adminApi(options), file)
+    process.stdout.write(`${JSON.stringify(result)}\n`)
+  })
+
+/** Expected failures are told in a sentence; anything else is a bug and shows its stack. */
+function report(error: unknown): void {
+  const expected = [CliError, SettingsError, DomainError, JournalDamagedError, JournalLockedError]
+  if (expected.some((type) => error instanceof type)) process.stderr.write(`${(error as Error).message}\n`)
+  else pino(pino.destination(2)).fatal(error)
+  process.exitCode = 1
+}
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  report(error)
+}

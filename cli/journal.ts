@@ -1,0 +1,50 @@
+/** `comptroller journal inspect|verify`: reads the files directly, so it works with the server running or not. */
+import { readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { unpackRecord } from '../engine/record.js'
+import { describeSegments, verifyJournal } from '../persistence/journal/inspect.js'
+import { JournalReader } from '../persistence/journal/reader.js'
+import { CliError } from './api.js'
+import { progressBar } from './progress.js'
+
+const READ_BYTES_MAX = 1024 * 1024
+const directoryOf = (dataDirectory: string) => join(dataDirectory, 'journal')
+
+export async function inspectJournal(dataDirectory: string, { from, limit }: { from?: number; limit: number }) {
+  if (from !== undefined) return printRecords(dataDirectory, from, limit)
+  for await (const segment of describeSegments(directoryOf(dataDirectory))) print(segment)
+}
+
+async function printRecords(dataDirectory: string, from: number, limit: number): Promise<void> {
+  const { lastSeq } = await verifyJournal(directoryOf(dataDirectory))
+  const reader = new JournalReader({ directory: directoryOf(dataDirectory), fromSeq: from })
+  const through = Math.min(lastSeq, from + limit - 1)
+  for (let seq = from; seq <= through; ) {
+    for (const entry of await reader.next(through, READ_BYTES_MAX)) {
+      print(unpackRecord(entry.body))
+      seq = entry.seq + 1
+    }
+  }
+}
+
+export async function verifyJournalOf(dataDirectory: string): Promise<void> {
+  const directory = directoryOf(dataDirectory)
+  const files = (await readdir(directory)).filter((name) => name.endsWith('.journal'))
+  const sizes = await Promise.all(files.map(async (name) => (await stat(join(directory, name))).size))
+  const total = sizes.reduce((sum, size) => sum + size, 0)
+  const bar = progressBar('Verifying bytes', total)
+  const result = await verifyJournal(directory, ({ bytes }) => bar.to(bytes))
+  bar.done()
+  print(result)
+  if (result.problem !== undefined) throw new CliError('The journal is damaged at the position above.')
+}
+
+/** One JSON line; amounts and bytes as text. */
+function print(value: unknown): void {
+  const text = JSON.stringify(value, (_, item: unknown) => {
+    if (typeof item === 'bigint') return item.toString()
+    if (item instanceof Uint8Array) return `${item.byteLength} bytes`
+    return item
+  })
+  process.stdout.write(`${text}\n`)
+}

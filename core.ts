@@ -1,0 +1,193 @@
+/**
+ * The core of one program, without its gateway: Postgres, recovery, journal, shard, projector. Used by the server and
+ * by command-line tools that work on a stopped server's data.
+ */
+import { randomUUID } from 'node:crypto'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { scanCounter } from './actors/counter/machine.js'
+import { createBlakjaks } from './actors/programs/blakjaks/program.js'
+import type { LoyaltyProgram } from './actors/programs/loyalty.js'
+import type { CoreMetrics } from './core-metrics.js'
+import { defineQuery } from './engine/command.js'
+import { Shard } from './engine/shard.js'
+import type { Checkpoint, Environment } from './engine/store.js'
+import { CodeGenerator } from './gateway/drivers/code-generator.js'
+import { type FileJournal, openFileJournal } from './persistence/journal/file-journal.js'
+import { connect, type Sql } from './persistence/postgres/connection.js'
+import { startEmbeddedPostgres } from './persistence/postgres/embedded.js'
+import { acquireShardLock } from './persistence/postgres/locks.js'
+import { migrate } from './persistence/postgres/migrations.js'
+import { Projector } from './persistence/projector/projector.js'
+import { readCheckpoint } from './persistence/restore/checkpoint.js'
+import { restoreCodeBook } from './persistence/restore/code-book.js'
+import { restoreDirectory } from './persistence/restore/directory.js'
+import { inOneSnapshot } from './persistence/restore/snapshot.js'
+import { restoreUnfundedComps } from './persistence/restore/unfunded-comps.js'
+import { PostgresStore } from './persistence/store.js'
+import type { Settings } from './settings.js'
+
+const SHARD = 'blakjaks'
+const CONNECTIONS_MAX = 8
+const TRUNCATE_EVERY_RECORDS = 50_000
+const TIMEOUT_MAX_MS = 2 ** 31 - 1
+
+export interface Core {
+  readonly shard: Shard
+  readonly program: LoyaltyProgram
+  readonly generator: CodeGenerator
+  readonly journal: FileJournal
+  readonly projector: Projector
+  readonly sql: Sql
+  /** Accepted scans at start. */
+  readonly scansSoFar: number
+  /** Stops admitting, drains, flushes, writes behind, stops what it started. */
+  stop(): Promise<void>
+}
+
+const scansAccepted = defineQuery({
+  name: 'counter.scans',
+  actors: () => [],
+  read: (scope, _: Record<string, never>) => scope.context(scanCounter).value,
+})
+
+export const environment: Environment = {
+  now: () => Date.now(),
+  micros: () => performance.now() * 1_000,
+  newId: () => randomUUID(),
+  wakeAt,
+}
+
+/** A timer for an absolute time. Times further away than timers reach are approached in steps. */
+function wakeAt(at: number, callback: () => void): () => void {
+  let timer: NodeJS.Timeout
+  const arm = () => {
+    const wait = at - Date.now()
+    timer = setTimeout(() => (wait > TIMEOUT_MAX_MS ? arm() : callback()), Math.max(0, Math.min(wait, TIMEOUT_MAX_MS)))
+    timer.unref()
+  }
+  arm()
+  return () => clearTimeout(timer)
+}
+
+/**
+ * Brings the core up from what Postgres and the journal hold. `onFatal` is called once when it cannot go on: the
+ * process should end then, and the next start recovers.
+ */
+export async function openCore(
+  settings: Settings,
+  log: Logger,
+  metrics: CoreMetrics,
+  onFatal: (error: Error) => void,
+): Promise<Core> {
+  const postgres =
+    settings.DATABASE_URL === undefined
+      ? await startEmbeddedPostgres({ dataDirectory: settings.DATA_DIR, log })
+      : undefined
+  await mkdir(settings.DATA_DIR, { recursive: true, mode: 0o711 })
+  const url = settings.DATABASE_URL ?? postgres?.url ?? ''
+  const sql = connect(url, { max: CONNECTIONS_MAX, applicationName: 'comptroller' })
+  const lock = await acquireShardLock(url, SHARD)
+  lock.lost.then(onFatal, onFatal)
+  await migrate(sql, join(import.meta.dirname, '..', 'persistence', 'schema'), log)
+
+  const loyalty = createBlakjaks()
+  const startedAt = performance.now()
+  const checkpoint = await restore(sql, loyalty)
+  const restoredAt = performance.now()
+  const journalDirectory = join(settings.DATA_DIR, 'journal')
+  let shard: Shard | undefined
+  let projector: Projector | undefined
+  const { journal, tail } = await openFileJournal({
+    directory: journalDirectory,
+    segmentBytes: settings.JOURNAL_SEGMENT_BYTES,
+    retainBytes: settings.JOURNAL_RETAIN_BYTES,
+    backlogBytesMax: settings.JOURNAL_BACKLOG_BYTES_MAX,
+    knownDurableSeq: checkpoint.appliedSeq,
+    listener: {
+      onFlush: (records, _bytes, micros) => metrics.onFlush(records, micros),
+      onDurable: (seq) => {
+        shard?.durable(seq)
+        projector?.announce(seq)
+      },
+      onFailure: (error) => shard?.stop(error),
+    },
+  })
+  if (tail !== null) log.warn(tail, 'a crash left a half-written batch in the journal; it was cut')
+
+  shard = new Shard(
+    loyalty.program,
+    journal,
+    new PostgresStore(sql, SHARD),
+    environment,
+    {
+      cachedActorsMax: settings.CACHED_ACTORS_MAX,
+      idempotencyWindowMs: 24 * 60 * 60 * 1_000,
+      idempotencyEntriesMax: settings.IDEMPOTENCY_ENTRIES_MAX,
+      lagRecordsMax: settings.LAG_RECORDS_MAX,
+      loadingInputsMax: settings.LOADING_INPUTS_MAX,
+    },
+    metrics.observer({
+      fault: (error, command) => log.error({ err: error, command }, 'a turn failed unexpectedly; it left no trace'),
+      stopped: onFatal,
+    }),
+  )
+  const { records } = await shard.recover(checkpoint)
+  log.info(
+    {
+      records,
+      restoreMs: Math.round(restoredAt - startedAt),
+      recoverMs: Math.round(performance.now() - restoredAt),
+      members: loyalty.directory.memberCount,
+      codes: loyalty.book.size,
+    },
+    'recovered',
+  )
+  projector = followJournal(new Projector({ url, directory: journalDirectory, shard: SHARD, log }), shard, journal)
+  const generator = new CodeGenerator(shard, loyalty, log)
+  await generator.start()
+
+  const running = { shard, projector }
+  return {
+    shard,
+    program: loyalty,
+    generator,
+    journal,
+    projector,
+    sql,
+    scansSoFar: await shard.query(scansAccepted, {}),
+    stop: async () => {
+      await running.shard.drain()
+      await running.projector.stop({ drain: true })
+      await sql.end({ timeout: 5 })
+      await lock.release()
+      await postgres?.stop()
+    },
+  }
+}
+
+/** Fills the tables and reads the rest of what Postgres holds, all of one moment. */
+function restore(sql: Sql, { program, book, directory, unfunded }: LoyaltyProgram): Promise<Checkpoint> {
+  const pinned = program.actors.filter(({ residency }) => residency === 'pinned').map(({ type }) => type)
+  return inOneSnapshot(sql, async (tx) => {
+    await restoreCodeBook(tx, book)
+    await restoreDirectory(tx, directory)
+    await restoreUnfundedComps(tx, unfunded)
+    return readCheckpoint(tx, SHARD, pinned)
+  })
+}
+
+/** Starts the projector; what it has applied frees memory and, now and then, journal. */
+function followJournal(projector: Projector, shard: Shard, journal: FileJournal): Projector {
+  let truncatedSeq = shard.appliedSeq
+  projector.onApplied(({ appliedSeq }) => {
+    shard.applied(appliedSeq)
+    if (appliedSeq - truncatedSeq < TRUNCATE_EVERY_RECORDS) return
+    truncatedSeq = appliedSeq
+    void journal.truncate(appliedSeq)
+  })
+  projector.start()
+  projector.announce(journal.durableSeq)
+  return projector
+}

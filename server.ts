@@ -1,0 +1,255 @@
+/** The composition root: settings in, a serving process out. Everything is wired here and nowhere else. */
+import { randomBytes, randomUUID } from 'node:crypto'
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { decodeJwt } from 'jose'
+import type { Logger } from 'pino'
+import { Registry } from 'prom-client'
+import { z } from 'zod'
+import { scanRequest } from './actors/user/scan.js'
+import { type Core, environment, openCore } from './core.js'
+import { CoreMetrics } from './core-metrics.js'
+import { system } from './engine/command.js'
+import { KeySet } from './gateway/auth/keys.js'
+import { LoginGuard } from './gateway/auth/login-guard.js'
+import { OneTimeCodes } from './gateway/auth/one-time-codes.js'
+import { Passwords } from './gateway/auth/passwords.js'
+import { SecretBox } from './gateway/auth/secret-box.js'
+import { Tokens } from './gateway/auth/tokens.js'
+import { accountRecoveryRoutes } from './gateway/http/account-recovery.js'
+import { adminRoutes } from './gateway/http/admin.js'
+import { authRoutes } from './gateway/http/auth.js'
+import { codeRoutes } from './gateway/http/codes.js'
+import { createMailing } from './gateway/http/mailing.js'
+import { scanRoutes, submitScan } from './gateway/http/scans.js'
+import { ClientAddresses } from './gateway/http/toolkit/client-address.js'
+import { defaultRateRules, RateLimiter } from './gateway/http/toolkit/rate-limit.js'
+import { createHttpServer } from './gateway/http/toolkit/server.js'
+import { userRoutes } from './gateway/http/users.js'
+import { BrevoMail } from './gateway/mail/brevo-mail.js'
+import { FileMail } from './gateway/mail/file-mail.js'
+import type { MailPort } from './gateway/mail/mail.js'
+import { servePages } from './gateway/pages/index.js'
+import type { Services } from './gateway/services.js'
+import { ScanVelocity } from './gateway/sockets/scan-velocity.js'
+import { attachSockets } from './gateway/sockets/sockets.js'
+import { batchTimes, codeHistory } from './persistence/queries/codes.js'
+import { recentScans, scanFlags } from './persistence/queries/scans.js'
+import type { Settings } from './settings.js'
+
+const VERSION = '0.1.0'
+const PRODUCT = 'Comptroller'
+const TOKEN_AUDIENCE = 'comptroller'
+const KEY_TICK_MS = 60_000
+
+export interface Server {
+  readonly url: string
+  /** The generated password of the first administrator, once: on the start that made it. */
+  readonly generatedAdminPassword: string | null
+  /** Stops accepting, answers what is in flight, drains, flushes. */
+  stop(): Promise<void>
+}
+
+/** Starts everything; rejects with a clear error when something is missing. `onFatal` means: end the process. */
+export async function startServer(settings: Settings, log: Logger, onFatal: (error: Error) => void): Promise<Server> {
+  const registry = new Registry()
+  const metrics = new CoreMetrics(registry)
+  const core = await openCore(settings, log, metrics, onFatal)
+  const { services, keys } = await openServices(settings, log, core)
+  const generatedAdminPassword = await ensureAdmin(settings, services)
+  let stopping = false
+
+  const limits = rateLimits(settings)
+  const rateLimitLoopback = settings.RATE_LIMIT_LOOPBACK
+  const mailing = createMailing(services)
+  const http = createHttpServer({
+    info: { title: PRODUCT, version: VERSION },
+    routes: [
+      ...authRoutes(services, mailing),
+      ...accountRecoveryRoutes(services, mailing),
+      ...userRoutes(services, mailing),
+      ...scanRoutes(services),
+      ...codeRoutes(services),
+      ...adminRoutes(services),
+    ],
+    authenticate: (token) => services.tokens.verifyAccess(token),
+    limits,
+    metrics: registry,
+    log,
+    ready: () => readiness(core, stopping),
+    trustedProxies: settings.TRUSTED_PROXIES,
+    allowedOrigins: settings.ALLOWED_ORIGINS,
+    rateLimitLoopback,
+  })
+  const clients = new ClientAddresses(settings.TRUSTED_PROXIES)
+  const sockets = attachSockets({
+    app: http.app,
+    epoch: randomUUID(),
+    environment,
+    authenticate: async (token) => {
+      const principal = await services.tokens.verifyAccess(token)
+      return { principal, expiresAtMs: (decodeJwt(token).exp ?? 0) * 1_000 }
+    },
+    checkSession: async (principal) => {
+      await core.shard.query(core.program.queries.session, principal)
+    },
+    parseScan: socketScan,
+    submitScan: (principal, { idempotency_key: idempotencyKey, ...scan }, { ip }) =>
+      submitScan(services, principal, scan, { ip, idempotencyKey }),
+    clientOf: (res, req) => {
+      const peer = clients.ofPeer(res.getRemoteAddress())
+      return peer.trustedProxy ? clients.behind(peer, req.getHeader('x-forwarded-for')) : peer
+    },
+    addressBucket: limits.bucket('ip'),
+    velocity: new ScanVelocity(),
+    scansSoFar: core.scansSoFar,
+    metrics: registry,
+    log,
+    limits: { backpressureBytesMax: settings.SOCKET_BACKPRESSURE_BYTES_MAX },
+    limitLoopback: rateLimitLoopback,
+    allowedOrigins: settings.ALLOWED_ORIGINS,
+  })
+  servePages(http.app)
+  core.shard.subscribe((record) => sockets.publish(record))
+  exposeGauges(metrics, core, services)
+
+  const port = await http.listen(settings.PORT, settings.HOST)
+  const url = `http://${settings.HOST.includes(':') ? `[${settings.HOST}]` : settings.HOST}:${port}`
+  const serverFile = join(settings.DATA_DIR, 'server.json')
+  await writeFile(serverFile, JSON.stringify({ url, pid: process.pid }))
+  const keyTimer = setInterval(
+    () => keys.tick().catch((error: unknown) => log.error({ err: error }, 'keys')),
+    KEY_TICK_MS,
+  )
+  log.info({ url }, 'listening')
+
+  return {
+    url,
+    generatedAdminPassword,
+    stop: async () => {
+      stopping = true
+      clearInterval(keyTimer)
+      await rm(serverFile, { force: true })
+      await sockets.close()
+      await http.close()
+      await core.stop()
+    },
+  }
+}
+
+const socketScan = scanRequest.extend({
+  idempotency_key: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,128}$/)
+    .optional(),
+})
+
+function readiness(core: Core, stopping: boolean) {
+  const reasons: string[] = []
+  if (stopping) reasons.push('stopping')
+  if (core.shard.lifecycle !== 'running') reasons.push(`the shard is ${core.shard.lifecycle}`)
+  const { lag_records: lag = 0, lag_records_max: lagMax = 0 } = core.shard.gauges()
+  if (lag > lagMax) reasons.push('Postgres is too far behind')
+  return { ok: reasons.length === 0, reasons }
+}
+
+function rateLimits(settings: Settings): RateLimiter {
+  const perMember = {
+    per: 'member',
+    ratePerSecond: settings.RATE_LIMIT_MEMBER_PER_SECOND,
+    burst: settings.RATE_LIMIT_MEMBER_BURST,
+  } as const
+  const perMinute = (count: number) => ({ per: 'ip', ratePerSecond: count / 60, burst: count }) as const
+  const perAddress = settings.RATE_LIMIT_ADDRESS_PER_SECOND
+  return new RateLimiter({
+    rules: {
+      ...defaultRateRules,
+      ip: { per: 'ip', ratePerSecond: perAddress, burst: perAddress },
+      member: perMember,
+      // Scans have the velocity rule; a bucket of their own keeps other requests from using up a member's scans.
+      scan: perMember,
+      signup: perMinute(settings.RATE_LIMIT_SIGNUP_PER_MINUTE),
+      login: perMinute(settings.RATE_LIMIT_LOGIN_PER_MINUTE),
+    },
+    nowMs: () => performance.now(),
+  })
+}
+
+async function openServices(
+  settings: Settings,
+  log: Logger,
+  core: Core,
+): Promise<{ services: Services; keys: KeySet }> {
+  const { now, newId } = environment
+  const keyDirectory = join(settings.DATA_DIR, 'keys')
+  const keys = await KeySet.open({ directory: keyDirectory, clock: now })
+  const box = await SecretBox.load({
+    directory: keyDirectory,
+    ...(settings.SECRET_BOX_KEY === undefined ? {} : { keyBase64: settings.SECRET_BOX_KEY }),
+  })
+  const services: Services = {
+    shard: core.shard,
+    program: core.program,
+    reads: {
+      recentScans: (userId, page) => recentScans(core.sql, userId, page),
+      codeHistory: (code) => codeHistory(core.sql, code),
+      scanFlags: (page) => scanFlags(core.sql, page),
+      batchTimes: () => batchTimes(core.sql),
+    },
+    tokens: new Tokens({ signer: keys, keys, issuer: PRODUCT, audience: TOKEN_AUDIENCE, clock: now }),
+    passwords: await Passwords.create({}),
+    box,
+    codes: new OneTimeCodes(box.deriveKey('one-time-codes')),
+    mail: await openMail(settings),
+    loginGuard: new LoginGuard(now),
+    publicJwks: () => keys.publicJwks(),
+    now,
+    newId,
+    log,
+  }
+  return { services, keys }
+}
+
+async function openMail(settings: Settings): Promise<MailPort> {
+  const sender = { name: 'BlakJaks', email: settings.MAIL_FROM }
+  if (settings.BREVO_API_KEY !== undefined) return new BrevoMail({ apiKey: settings.BREVO_API_KEY, sender })
+  return FileMail.open({ directory: join(settings.DATA_DIR, 'mail'), sender, clock: environment.now })
+}
+
+/** Makes the first administrator, or keeps the one there is. Returns a password it had to generate. */
+async function ensureAdmin(settings: Settings, services: Services): Promise<string | null> {
+  const { shard, program, passwords, newId } = services
+  if (program.directory.memberByEmail(settings.ADMIN_EMAIL) !== null) return null
+  const generated = settings.ADMIN_PASSWORD === undefined ? `${randomBytes(12).toString('base64url')}aA1!` : null
+  const password = settings.ADMIN_PASSWORD ?? generated ?? ''
+  await shard.execute(program.commands.open, {
+    args: {
+      userId: newId(),
+      email: settings.ADMIN_EMAIL,
+      full_name: 'Administrator',
+      date_of_birth: '1970-01-01',
+      language: 'en',
+      passwordHash: await passwords.hash(password),
+      verification: null,
+      session: null,
+      isAdmin: true,
+    },
+    who: system,
+  })
+  // Kept for the command-line tools of this data folder, readable by nobody else.
+  if (generated !== null) await writeFile(join(settings.DATA_DIR, 'admin-password'), generated, { mode: 0o600 })
+  return generated
+}
+
+function exposeGauges(metrics: CoreMetrics, core: Core, services: Services): void {
+  metrics.gauges('shard', 'The shard', () => core.shard.gauges())
+  metrics.gauges('journal', 'The journal', () => ({ ...core.journal.stats }))
+  metrics.gauges('projector', 'Write-behind', () => {
+    const { state, lastError: _, ...numbers } = core.projector.stats
+    return { ...numbers, retrying: state === 'ok' ? 0 : 1 }
+  })
+  metrics.gauges('tokens', 'Access tokens', () => ({ ...services.tokens.gauges() }))
+  metrics.gauges('passwords', 'Password hashing', () => ({ ...services.passwords.gauges() }))
+  metrics.gauges('codes', 'The code book', () => ({ codes: core.program.book.size, bytes: core.program.book.bytes }))
+  metrics.gauges('views', 'Views', () => ({ unapplied_scans: core.program.recentScans.size }))
+}
