@@ -1,0 +1,190 @@
+/** Everything the server says to clients, in the words of the wire. Times are ISO 8601, amounts USD. */
+import type { DefaultEventsMap, Namespace, Server, Socket } from 'socket.io'
+import type { compAwarded, scanAccepted, sessionClosed, TierName, tierChanged } from '../../actors/user/facts.js'
+import { usdOf } from '../money.js'
+import type { Member } from './members.js'
+import type { Position } from './stream.js'
+
+export type ScanAccepted = ReturnType<typeof scanAccepted.make>
+export type CompAwarded = ReturnType<typeof compAwarded.make>
+export type TierChanged = ReturnType<typeof tierChanged.make>
+export type SessionClosed = ReturnType<typeof sessionClosed.make>
+
+/** An event as it is sent and as it is kept for those who missed it. */
+export interface Entry<Event extends string = string, Data extends object = object> {
+  readonly event: Event
+  readonly data: Data & Position
+}
+
+interface Counter extends Position {
+  readonly name: 'scans'
+  readonly value: number
+  readonly at: string
+}
+
+interface Velocity extends Position {
+  readonly scans_per_minute: number
+  readonly peak_today: number
+  readonly at: string
+}
+
+/** Nothing in it tells who it was (BJ-INS-11). */
+export type FeedItem =
+  | { readonly kind: 'scan'; readonly text: string; readonly at: string; readonly count: number }
+  | {
+      readonly kind: 'comp'
+      readonly text: string
+      readonly at: string
+      readonly comp_type: string
+      readonly amount: number
+    }
+  | { readonly kind: 'tier'; readonly text: string; readonly at: string; readonly tier: TierName }
+
+/** What every so many scans win. */
+export interface Milestone {
+  readonly every: number
+  readonly prize: string
+}
+
+interface Snapshot extends Position {
+  /** When it was taken: clients can tell by how much their clock is off. */
+  readonly at: string
+  readonly counter: Counter
+  readonly feed: readonly (FeedItem & Position)[]
+  readonly scans_per_minute: number
+  readonly peak_today: number
+  /** Scans of the last minutes in steps, oldest first; the last step is not over yet. */
+  readonly recent: { readonly step_seconds: number; readonly scans: readonly number[] }
+  readonly milestones: readonly Milestone[]
+}
+
+export interface SocketEnd {
+  'session:ended': (end: { readonly code: string }) => void
+}
+
+interface ServerEvents extends SocketEnd {
+  position: (position: { readonly stream: string } & Position) => void
+  'scan:accepted': (data: object) => void
+  'comp:awarded': (data: object) => void
+  'tier:changed': (data: object) => void
+  snapshot: (snapshot: Snapshot) => void
+  counter: (counter: Counter) => void
+  feed: (item: FeedItem & Position) => void
+  velocity: (velocity: Velocity) => void
+}
+
+export type PersonalEvent = 'scan:accepted' | 'comp:awarded' | 'tier:changed'
+export type PersonalEntry = Entry<PersonalEvent>
+export type FeedEntry = Entry<'feed', FeedItem>
+
+export interface SocketData {
+  /** Absent on the public side of `/insights/live`. */
+  member?: Member
+}
+
+export type SocketServer = Server<DefaultEventsMap, ServerEvents, DefaultEventsMap, SocketData>
+export type SocketNamespace = Namespace<DefaultEventsMap, ServerEvents, DefaultEventsMap, SocketData>
+export type ServerSocket = Socket<DefaultEventsMap, ServerEvents, DefaultEventsMap, SocketData>
+
+export const isoTime = (atMs: number): string => new Date(atMs).toISOString()
+
+/** What a member is told of what happened to him. */
+export function personalEvent(
+  fact: ScanAccepted | CompAwarded | TierChanged,
+  atMs: number,
+): { event: PersonalEvent; data: object } {
+  const at = isoTime(atMs)
+  switch (fact.type) {
+    case 'scan.accepted':
+      return { event: 'scan:accepted', data: { ...scanFields(fact), at } }
+    case 'comp.awarded':
+      return { event: 'comp:awarded', data: { ...compFields(fact), at } }
+    case 'tier.changed':
+      return { event: 'tier:changed', data: { ...tierFields(fact), at } }
+  }
+}
+
+function scanFields(fact: ScanAccepted) {
+  return {
+    scan_id: fact.scanId,
+    ordinal: fact.ordinal,
+    sku: fact.sku,
+    method: fact.method,
+    quarter: fact.quarter,
+    quarter_scans: fact.quarterScans,
+    tier: fact.tier,
+    comp_type: fact.compType,
+    comp_amount: usdOf(fact.compAmount),
+    milestone: fact.milestone,
+  }
+}
+
+function compFields(fact: CompAwarded) {
+  return {
+    comp_id: fact.compId,
+    comp_type: fact.compType,
+    amount: usdOf(fact.amount),
+    scan_id: fact.scanId,
+    ordinal: fact.ordinal,
+    milestone: fact.milestone,
+    funded: fact.funded,
+  }
+}
+
+function tierFields(fact: TierChanged) {
+  return {
+    from: fact.from,
+    to: fact.to,
+    quarter: fact.quarter,
+    quarter_scans: fact.quarterScans,
+    because: fact.because,
+    locked: fact.locked,
+    expires_at: fact.expiresAt === null ? null : isoTime(fact.expiresAt),
+  }
+}
+
+const dollars = new Intl.NumberFormat('en-US', {
+  style: 'currency',
+  currency: 'USD',
+  trailingZeroDisplay: 'stripIfInteger',
+})
+const tierTitles: Readonly<Record<TierName, string>> = {
+  standard: 'Standard',
+  vip: 'VIP',
+  high_roller: 'High Roller',
+  whale: 'Whale',
+}
+
+export function scanItem(count: number, atMs: number): FeedItem {
+  const text = count === 1 ? 'Someone scanned a tin' : `${count.toLocaleString('en-US')} tins scanned`
+  return { kind: 'scan', text, at: isoTime(atMs), count }
+}
+
+export function compItem({ compType, amount }: CompAwarded, atMs: number): FeedItem {
+  const usd = usdOf(amount)
+  return { kind: 'comp', text: compText(compType, usd), at: isoTime(atMs), comp_type: compType, amount: usd }
+}
+
+export function tierItem({ to }: TierChanged, atMs: number): FeedItem {
+  return { kind: 'tier', text: `Someone reached ${tierTitles[to]}!`, at: isoTime(atMs), tier: to }
+}
+
+/** Milestones as they are shown, the nearest first. Amounts are micro-units; a prize without one is a trip. */
+export function milestonesOf(rules: readonly { readonly every: number; readonly amount: bigint }[]): Milestone[] {
+  return rules
+    .map(({ every, amount }) => ({ every, prize: amount === 0n ? 'trip' : dollars.format(usdOf(amount)) }))
+    .sort((one, other) => one.every - other.every)
+}
+
+function compText(compType: CompAwarded['compType'], usd: number): string {
+  switch (compType) {
+    case 'trip':
+      return 'Someone won a trip!'
+    case 'casino':
+      return usd === 0 ? 'Someone won a casino comp!' : `Someone won a ${dollars.format(usd)} casino comp!`
+    case 'new_member_guarantee':
+      return `New member ${dollars.format(usd)} guarantee!`
+    default:
+      return `Someone won ${dollars.format(usd)}!`
+  }
+}

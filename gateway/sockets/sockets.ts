@@ -1,0 +1,216 @@
+/**
+ * Socket.IO on the gateway's uWS app: `/` for members, `/insights/live` for everybody.
+ *
+ * G1 Records come in order and after the gate; each is told in the turn it comes.
+ */
+import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js'
+import type { Registry } from 'prom-client'
+import { Server } from 'socket.io'
+import type { z } from 'zod'
+import { assert } from '../../engine/assert.js'
+import type { TurnRecord } from '../../engine/record.js'
+import type { Environment } from '../../engine/store.js'
+import type { Client } from '../http/toolkit/client-address.js'
+import type { Principal } from '../http/toolkit/principal.js'
+import { type CommandOptions, type Commands, handshake, serveCommands } from './client-in.js'
+import {
+  type CompAwarded,
+  milestonesOf,
+  type PersonalEntry,
+  type ScanAccepted,
+  type ServerSocket,
+  type SessionClosed,
+  type SocketNamespace,
+  type SocketServer,
+  type TierChanged,
+} from './client-out.js'
+import { Connections } from './connections.js'
+import { defaultSocketLimits, type SocketLimits } from './limits.js'
+import { LiveInsights } from './live-insights.js'
+import { type Authenticated, Members } from './members.js'
+import { type SocketLog, SocketMetrics } from './metrics.js'
+import { Personal } from './personal.js'
+import { PersonalStreams } from './personal-streams.js'
+import { SafeApp } from './safe-app.js'
+import type { ScanVelocity } from './scan-velocity.js'
+
+export interface SocketsOptions<Scan> {
+  readonly app: TemplatedApp
+  /** Random for each start of the process (X1). */
+  readonly epoch: string
+  readonly environment: Pick<Environment, 'now' | 'wakeAt'>
+  /** Whom a token speaks for and until when; throws `unauthorized` or `token_expired`. */
+  readonly authenticate: (token: string, context: { readonly ip: string }) => Authenticated | Promise<Authenticated>
+  /** Rejects when the session has ended. */
+  readonly checkSession: (principal: Principal) => Promise<void>
+  readonly parseScan: z.ZodType<Scan>
+  /** Resolves to what the REST route would answer; rejects with a DomainError. */
+  readonly submitScan: (principal: Principal, scan: Scan, context: { readonly ip: string }) => Promise<unknown>
+  readonly clientOf: (res: HttpResponse, req: HttpRequest) => Client
+  /** Counts new connections by address, shared with HTTP. */
+  readonly addressBucket: { take(key: string): number }
+  /** Counted by {@link Sockets.publish}; may be warmed with the scans of the last minutes. */
+  readonly velocity: ScanVelocity
+  /** Scans accepted before the first record published. */
+  readonly scansSoFar: number
+  /** What wins at which multiples of the counter; amounts are micro-units. */
+  readonly milestones: readonly { readonly every: number; readonly amount: bigint }[]
+  readonly metrics: Registry
+  readonly log: SocketLog
+  readonly limits?: Partial<SocketLimits>
+  /** Count loopback clients against the limits per address too, instead of exempting them. */
+  readonly limitLoopback?: boolean
+  /** Origins of web pages elsewhere that may connect by polling; none by default. */
+  readonly allowedOrigins?: readonly string[]
+}
+
+export interface Sockets {
+  /** Tells everybody concerned of a durable record. */
+  publish(record: TurnRecord): void
+  gauges(): Readonly<Record<string, number>>
+  /** Refuses new connections and closes the open ones; clients come back to whoever serves then. */
+  close(): Promise<void>
+}
+
+/** Serves Socket.IO at `/socket.io/` of the app. One per process: Socket.IO patches its adapter for the last app. */
+export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
+  const limits = { ...defaultSocketLimits, ...options.limits }
+  const { environment, epoch, log } = options
+  const metrics = new SocketMetrics(options.metrics)
+  const safeApp = new SafeApp(options.app, {
+    ...limits,
+    clientOf: options.clientOf,
+    log,
+    onDropped: () => metrics.dropped(),
+  })
+  const { addressBucket, limitLoopback = false } = options
+  const connections = new Connections(safeApp, metrics, { limits, limitLoopback, addressBucket })
+  const io = openServer(safeApp, connections, limits, options.allowedOrigins ?? [])
+  const members = new Members(limits.socketsPerMemberMax, environment)
+  const streams = new PersonalStreams<PersonalEntry>(epoch, limits.personalEventsKept, limits.absentMembersMax)
+  const personal = new Personal({ ...options, namespace: io.of('/'), streams, metrics })
+  const live = new LiveInsights({
+    ...options,
+    namespace: io.of('/insights/live'),
+    scans: options.scansSoFar,
+    milestones: milestonesOf(options.milestones),
+    feedItemsKept: limits.feedItemsKept,
+    metrics,
+  })
+  const ipOf = (socket: ServerSocket) => safeApp.clientOf(socket.conn.request).ip
+  const entry = { ...options, members, metrics, ipOf }
+  const commandOptions = { limits, now: () => environment.now(), metrics, log }
+  serveNamespace(io.of('/'), handshake(entry, false), commandOptions, (socket) => {
+    const { member } = socket.data
+    assert(member !== undefined, 'only members enter /')
+    return personal.welcome(socket, member, ipOf(socket))
+  })
+  serveNamespace(io.of('/insights/live'), handshake(entry, true), commandOptions, (socket) => live.welcome(socket))
+
+  const gauges = () => ({
+    connections: connections.open,
+    connections_max: limits.connectionsMax,
+    web_sockets: safeApp.webSockets,
+    addresses: connections.addresses,
+    members: members.online,
+    personal_streams_present: streams.present,
+    personal_streams_absent: streams.absent,
+    personal_streams_absent_max: limits.absentMembersMax,
+    feed_offset: live.feedOffset,
+  })
+  metrics.expose(gauges)
+
+  let closed = false
+  return {
+    publish: (record) => {
+      if (!closed) publish(record, { live, personal, members })
+    },
+    gauges,
+    close: async () => {
+      if (closed) return
+      closed = true
+      connections.stop()
+      live.stop()
+      await io.close()
+    },
+  }
+}
+
+function openServer(
+  app: SafeApp,
+  connections: Connections,
+  limits: SocketLimits,
+  allowedOrigins: readonly string[],
+): SocketServer {
+  const io: SocketServer = new Server({
+    serveClient: false,
+    connectTimeout: limits.connectTimeoutMs,
+    maxHttpBufferSize: limits.messageBytesMax,
+    httpCompression: false,
+    perMessageDeflate: false,
+    // Must answer at once: uWS forgets the request when its handler returns.
+    allowRequest: (request, answer) => {
+      const refusal = connections.refusal(app.clientOf(request))
+      answer(refusal?.message, refusal === undefined)
+    },
+    ...(allowedOrigins.length === 0 ? {} : { cors: { origin: [...allowedOrigins] } }),
+  })
+  io.attachApp(app)
+  io.engine.on('connection', (connection: ServerSocket['conn']) => connections.watch(connection))
+  return io
+}
+
+function serveNamespace(
+  namespace: SocketNamespace,
+  enter: ReturnType<typeof handshake>,
+  options: CommandOptions,
+  welcome: (socket: ServerSocket) => Commands,
+): void {
+  namespace.use(enter)
+  namespace.on('connection', (socket) => {
+    leaveTopicsAtEnd(socket)
+    const { member } = socket.data
+    if (member?.endedBecause !== undefined)
+      member.end(member.endedBecause) // since the handshake (M1)
+    else serveCommands(socket, welcome(socket), options)
+  })
+}
+
+/**
+ * Socket.IO forgets to unsubscribe a WebSocket that leaves a namespace but stays open for another: the next member to
+ * join on it would get what is meant for the one before.
+ */
+function leaveTopicsAtEnd(socket: ServerSocket): void {
+  socket.once('disconnecting', () => {
+    if (socket.conn.readyState !== 'open') return
+    for (const room of socket.rooms) void socket.leave(room)
+  })
+}
+
+interface Audience {
+  readonly live: LiveInsights
+  readonly personal: { tell(fact: ScanAccepted | CompAwarded | TierChanged, atMs: number): void }
+  readonly members: Members
+}
+
+function publish({ input, facts }: TurnRecord, { live, personal, members }: Audience): void {
+  for (const fact of facts as readonly (ScanAccepted | CompAwarded | TierChanged | SessionClosed)[]) {
+    switch (fact.type) {
+      case 'scan.accepted':
+        live.scanAccepted(fact.ordinal, input.at)
+        personal.tell(fact, input.at)
+        break
+      case 'comp.awarded':
+        live.compAwarded(fact, input.at)
+        personal.tell(fact, input.at)
+        break
+      case 'tier.changed':
+        live.tierChanged(fact, input.at)
+        personal.tell(fact, input.at)
+        break
+      case 'session.closed':
+        members.endSession(fact.sessionId, fact.because)
+        break
+    }
+  }
+}
