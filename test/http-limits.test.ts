@@ -118,7 +118,7 @@ t.test('R1: over any stretch of time a key spends at most its burst and what it 
   t.end()
 })
 
-t.test('R2: any number of keys costs bounded memory', (t) => {
+t.test('R2: however many keys there are, memory is bounded', (t) => {
   const limits = new RateLimiter({ keysMax: 10 })
   for (let key = 0; key < 1_000; key++) limits.bucket('login').take(`key${key}`)
   t.equal(limits.bucket('login').size, 10)

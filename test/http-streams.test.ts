@@ -32,7 +32,7 @@ async function settled(url: string, value: () => number): Promise<number> {
   return before
 }
 
-const importing = (before: Promise<void>, seen: { bytes: number }): Route =>
+const importing = (before: Promise<void>, seen: { bytes: number; errors: string[] }): Route =>
   defineRoute({
     ...common,
     method: 'PUT',
@@ -43,6 +43,7 @@ const importing = (before: Promise<void>, seen: { bytes: number }): Route =>
     handle: async ({ body }) => {
       await before
       const hash = createHash('sha256')
+      body.on('error', (error) => seen.errors.push(error.message))
       for await (const chunk of body) {
         hash.update(chunk)
         seen.bytes += chunk.length
@@ -79,7 +80,7 @@ t.test('a JSON body arriving in slow, tiny, badly cut chunks is whole', async (t
 t.test('an upload faster than its reader waits in the sender, and arrives whole', async (t) => {
   for (const token of ['member', 'late-member']) {
     const { open, passed } = gate()
-    const seen = { bytes: 0 }
+    const seen = { bytes: 0, errors: [] as string[] }
     const { port, url } = await startHttp(t, [importing(passed, seen)])
     const content = Buffer.alloc(64 * MEGABYTE, rows)
     const { socket, text } = rawClient(port)
@@ -102,7 +103,7 @@ t.test('an upload faster than its reader waits in the sender, and arrives whole'
 })
 
 t.test('clients leaving in the middle of anything harm nobody', async (t) => {
-  const seen = { bytes: 0 }
+  const seen = { bytes: 0, errors: [] as string[] }
   const aborts: string[] = []
   const waiting = defineRoute({
     ...common,
@@ -138,6 +139,8 @@ t.test('clients leaving in the middle of anything harm nobody', async (t) => {
     }
   }
   await until(() => aborts.length === 2)
+  await until(() => seen.errors.length >= 6) // those whose token was checked in time
+  t.same(new Set(seen.errors), new Set(['the client left']))
   t.same(aborts, ['unknown true', 'unknown true'])
   t.same(failures, [])
   t.match(await metrics.metrics(), /duration_seconds_count\{route="\/wait",method="GET",status="499"\} 2/)
@@ -174,8 +177,32 @@ t.test('an answer given before the upload ends reaches the sender', async (t) =>
   t.equal(await inFlight(metrics), 0)
 })
 
+t.test('an answer that ignores a waiting upload lets its connection run on', async (t) => {
+  const { open, passed } = gate()
+  const ignoring = defineRoute({
+    ...common,
+    method: 'PUT',
+    path: '/import',
+    who: 'member',
+    upload: 'csv',
+    response: z.object({ ignored: z.boolean() }),
+    handle: () => passed.then(() => ({ ignored: true })),
+  })
+  const { port, url } = await startHttp(t, [ignoring])
+  const { socket, text } = rawClient(port)
+  const bytes = 32 * MEGABYTE
+  socket.write(csvHead('member', `Content-Length: ${bytes}`))
+  for (let sent = 0; sent < bytes; sent += MEGABYTE) socket.write(Buffer.alloc(MEGABYTE))
+  t.ok((await settled(url, () => socket.writableLength)) > MEGABYTE, 'the sender was stopped')
+  open()
+  socket.write('GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n')
+  await until(() => text().includes('"status":"ok"'))
+  t.match(text(), '{"ignored":true}')
+  socket.destroy()
+})
+
 t.test('an upload larger than allowed is refused, its reader told, its connection still in step', async (t) => {
-  const seen = { bytes: 0 }
+  const seen = { bytes: 0, errors: [] as string[] }
   const { port, failures } = await startHttp(t, [importing(Promise.resolve(), seen)], { uploadBytesMax: 100_000 })
   const { socket, text } = rawClient(port)
   socket.write(csvHead('member', 'Transfer-Encoding: chunked'))
