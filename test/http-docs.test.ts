@@ -111,8 +111,18 @@ t.test('the OpenAPI document says of every route what the server does', async (t
   t.equal(document.paths['/v1/me']?.delete?.responses[204]?.content, undefined)
 })
 
-t.test('an answer that breaks its documented schema fails where that is checked', async (t) => {
-  const { url, failures } = await startHttp(t, routes, { checkResponses: true })
+t.test('an answer that is not exactly what its schema documents fails where that is checked', async (t) => {
+  const leaky = defineRoute({
+    ...common,
+    method: 'GET',
+    path: '/leaky',
+    who: 'public',
+    response: z.object({ name: z.string(), seen: z.number().optional() }),
+    handle: async () => ({ name: 'ann', seen: undefined, passwordHash: 'x' }),
+  })
+  const { url, failures } = await startHttp(t, [...routes, leaky], { checkResponses: true })
+  t.equal((await fetch(`${url}/leaky`)).status, 500)
+  t.match(failures.pop(), { err: { message: /does not document/ } })
   const headers = { authorization: 'Bearer member', 'content-type': 'application/json' }
   const answer = await fetch(`${url}/v1/shops/x/scans`, { method: 'POST', headers, body: '{"code":"x"}' })
   t.equal(answer.status, 500)
@@ -209,6 +219,22 @@ t.test('health, readiness and metrics tell orchestrators the truth', async (t) =
   t.equal(series('bucket', `${route},status="200",le="\\+Inf"`), '1')
   t.ok(Number(series('sum', `${route},status="200"`)) > 0)
   t.match(metrics, /^comptroller_http_requests_in_flight 1$/m, 'this one')
+})
+
+t.test('handlers are typed by what their route declares', (t) => {
+  const base = { ...common, method: 'GET', path: '/x' } as const
+  const tier = z.object({ tier: z.enum(['gold', 'silver']), names: z.array(z.string()) })
+  defineRoute({ ...base, who: 'public', response: tier, handle: async () => ({ tier: 'gold', names: ['a'] }) })
+  defineRoute({ ...base, who: 'member', response: z.undefined(), handle: async ({ principal }) => void principal.role })
+  // @ts-expect-error a public caller may be unknown
+  defineRoute({ ...base, who: 'public', response: z.string(), handle: ({ principal }) => principal.userId })
+  // @ts-expect-error the header is not declared
+  defineRoute({ ...base, who: 'public', response: z.string(), headers: ['accept'], handle: (r) => `${r.header('x')}` })
+  // @ts-expect-error the answer is not what is documented
+  defineRoute({ ...base, who: 'public', response: tier, handle: () => ({ tier: 'bronze', names: [] }) })
+  // @ts-expect-error no body is declared
+  defineRoute({ ...base, method: 'POST', who: 'public', response: z.string(), handle: ({ body }) => body.text })
+  t.end()
 })
 
 t.test('a route that contradicts itself does not start', (t) => {

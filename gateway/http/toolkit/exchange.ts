@@ -9,6 +9,9 @@
 
 import type { HttpResponse } from 'uWebSockets.js'
 import { Readable } from 'node:stream'
+import { isDeepStrictEqual } from 'node:util'
+import type { z } from 'zod'
+import { assert } from '../../../engine/assert.js'
 import { DomainError } from '../../../engine/errors.js'
 import type { Client } from './client-address.js'
 import type { Plan, ServerContext, TokenBearer } from './context.js'
@@ -162,7 +165,7 @@ export class Exchange implements RouteRequest<unknown, unknown, unknown, 'public
     if (value === undefined) {
       this.send(status, headers, undefined)
     } else if (plan.responseSchema !== undefined) {
-      if (this.server.checkResponses) plan.responseSchema.parse(value)
+      if (this.server.checkResponses) checkResponse(plan.responseSchema, value)
       this.send(status, headers, JSON.stringify(value))
     } else if (typeof value === 'string' || value instanceof Uint8Array) {
       this.send(status, headers, value)
@@ -283,6 +286,12 @@ export class Exchange implements RouteRequest<unknown, unknown, unknown, 'public
     const { method, path } = this.plan.route
     this.server.log.error({ err: error, requestId: this.requestId, route: `${method} ${path}` }, 'a request failed')
   }
+}
+
+/** Throws when an answer is not what its schema documents, or more than that. */
+function checkResponse(schema: z.ZodType, value: unknown): void {
+  const sent: unknown = JSON.parse(JSON.stringify(value))
+  assert(isDeepStrictEqual(schema.parse(sent), sent), 'the answer has fields its schema does not document')
 }
 
 /** Frees what an answer nobody will read holds on to. */

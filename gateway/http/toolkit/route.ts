@@ -22,7 +22,13 @@ type Shape = z.ZodObject
 type Parsed<S> = S extends z.ZodType ? z.output<S> : undefined
 type BodyOf<B, U> = U extends 'csv' ? Readable : Parsed<B>
 type Bytes = string | Uint8Array | AsyncIterable<string | Uint8Array>
-type ValueOf<R> = R extends z.ZodType ? z.output<R> : Bytes
+type Frozen<T> = T extends (infer E)[]
+  ? readonly Frozen<E>[]
+  : T extends object
+    ? { readonly [K in keyof T]: Frozen<T[K]> }
+    : T
+/** What a handler may answer; read-only inside, because answering changes nothing. */
+type ValueOf<R> = R extends z.ZodType ? Frozen<z.output<R>> : Bytes
 
 /** What a handler sees of one request, already checked. */
 export interface RouteRequest<P, Q, B, W extends Who, H extends string> {
@@ -41,7 +47,7 @@ export interface RouteRequest<P, Q, B, W extends Who, H extends string> {
   header(name: H): string | undefined
 }
 
-interface RouteSpec<P, Q, B, U, R, W extends Who, H extends string> {
+interface RouteSpec<P, Q, B, U, R, A, W extends Who, H extends string> {
   readonly method: Method
   /** Parameters as `:name`, each declared in `params`. */
   readonly path: string
@@ -62,9 +68,7 @@ interface RouteSpec<P, Q, B, U, R, W extends Who, H extends string> {
   readonly errors?: readonly RouteError[]
   /** The rate limit counted against; by default `ip` on public routes and `member` on the others. */
   readonly limit?: string
-  handle(
-    request: RouteRequest<Parsed<P>, Parsed<Q>, BodyOf<B, U>, W, H>,
-  ): ValueOf<R> | Reply<ValueOf<R>> | Promise<ValueOf<R> | Reply<ValueOf<R>>>
+  handle(request: RouteRequest<Parsed<P>, Parsed<Q>, BodyOf<B, U>, W, H>): A | Promise<A>
 }
 
 /** A route with its types erased, as the server and the OpenAPI document see it. */
@@ -91,12 +95,13 @@ export interface Route {
 export function defineRoute<
   W extends Who,
   const R extends z.ZodType | StreamOf,
+  const A extends ValueOf<R> | Reply<ValueOf<R>>,
   P extends Shape | undefined = undefined,
   Q extends Shape | undefined = undefined,
   B extends z.ZodType | undefined = undefined,
   U extends 'csv' | undefined = undefined,
   const H extends string = never,
->(spec: RouteSpec<P, Q, B, U, R, W, H>): Route {
+>(spec: RouteSpec<P, Q, B, U, R, A, W, H>): Route {
   const name = `${spec.method} ${spec.path}`
   const declared = Object.keys(spec.params?.shape ?? {})
   assert(paramNames(spec.path).sort().join() === declared.sort().join(), `${name}: params differ from its path`)
@@ -129,7 +134,7 @@ export class Reply<T> {
 }
 
 /** Answers `value` with another status than the route's, or with more headers. */
-export function reply<T>(value: T, options: ReplyOptions): Reply<T> {
+export function reply<const T>(value: T, options: ReplyOptions): Reply<T> {
   return new Reply(value, options)
 }
 

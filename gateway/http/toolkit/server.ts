@@ -48,7 +48,7 @@ export interface HttpServerOptions {
   readonly uploadBytesMax?: number
   /** Requests worked on at once, 10,000 by default; more are answered 503 `overloaded`. */
   readonly inFlightMax?: number
-  /** Answer 500 when a handler's answer breaks its documented schema: for tests, off by default. */
+  /** Answer 500 when a handler's answer is not exactly what its schema documents: for tests, off by default. */
   readonly checkResponses?: boolean
   /** How long `close` waits for requests in flight, 10 s by default. */
   readonly closeTimeoutMs?: number
