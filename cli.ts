@@ -105,7 +105,7 @@ function report(error: unknown): void {
   const expected = [CliError, SettingsError, DomainError, JournalDamagedError, JournalLockedError]
   if (expected.some((type) => error instanceof type)) process.stderr.write(`${(error as Error).message}\n`)
   else pino(pino.destination(2)).fatal(error)
-  process.exitCode = 1
+  process.exit(1)
 }
 
 try {

@@ -25,6 +25,7 @@ import { restoreCodeBook } from './persistence/restore/code-book.js'
 import { restoreDirectory } from './persistence/restore/directory.js'
 import { inOneSnapshot } from './persistence/restore/snapshot.js'
 import { restoreUnfundedComps } from './persistence/restore/unfunded-comps.js'
+import { schemaFolder } from './persistence/schema-folder.js'
 import { PostgresStore } from './persistence/store.js'
 import type { Settings } from './settings.js'
 
@@ -81,24 +82,45 @@ export async function openCore(
   metrics: CoreMetrics,
   onFatal: (error: Error) => void,
 ): Promise<Core> {
-  const postgres =
-    settings.DATABASE_URL === undefined
-      ? await startEmbeddedPostgres({ dataDirectory: settings.DATA_DIR, log })
-      : undefined
+  const closing: Closing = []
+  try {
+    return await open(settings, log, metrics, onFatal, closing)
+  } catch (error) {
+    await closeAll(closing)
+    throw error
+  }
+}
+
+/** What to close, in the order it was opened. */
+type Closing = (() => Promise<unknown>)[]
+
+async function closeAll(closing: Closing): Promise<void> {
+  for (let close = closing.pop(); close !== undefined; close = closing.pop()) await close()
+}
+
+async function open(
+  settings: Settings,
+  log: Logger,
+  metrics: CoreMetrics,
+  onFatal: (error: Error) => void,
+  closing: Closing,
+): Promise<Core> {
+  const url = settings.DATABASE_URL ?? (await embeddedPostgres(settings, log, closing))
   await mkdir(settings.DATA_DIR, { recursive: true, mode: 0o711 })
-  const url = settings.DATABASE_URL ?? postgres?.url ?? ''
   const sql = connect(url, { max: CONNECTIONS_MAX, applicationName: 'comptroller' })
+  closing.push(() => sql.end({ timeout: 5 }))
   const lock = await acquireShardLock(url, SHARD)
+  closing.push(() => lock.release())
   lock.lost.then(onFatal, onFatal)
-  await migrate(sql, join(import.meta.dirname, '..', 'persistence', 'schema'), log)
+  await migrate(sql, schemaFolder, log)
 
   const loyalty = createBlakjaks()
   const startedAt = performance.now()
   const checkpoint = await restore(sql, loyalty)
   const restoredAt = performance.now()
   const journalDirectory = join(settings.DATA_DIR, 'journal')
-  let shard: Shard | undefined
-  let projector: Projector | undefined
+  const projector = new Projector({ url, directory: journalDirectory, shard: SHARD, log })
+  let listening: Shard | undefined
   const { journal, tail } = await openFileJournal({
     directory: journalDirectory,
     segmentBytes: settings.JOURNAL_SEGMENT_BYTES,
@@ -108,15 +130,16 @@ export async function openCore(
     listener: {
       onFlush: (records, _bytes, micros) => metrics.onFlush(records, micros),
       onDurable: (seq) => {
-        shard?.durable(seq)
-        projector?.announce(seq)
+        listening?.durable(seq)
+        projector.announce(seq)
       },
-      onFailure: (error) => shard?.stop(error),
+      onFailure: (error) => listening?.stop(error),
     },
   })
+  closing.push(() => journal.close())
   if (tail !== null) log.warn(tail, 'a crash left a half-written batch in the journal; it was cut')
 
-  shard = new Shard(
+  const shard = new Shard(
     loyalty.program,
     journal,
     new PostgresStore(sql, SHARD),
@@ -144,11 +167,12 @@ export async function openCore(
     },
     'recovered',
   )
-  projector = followJournal(new Projector({ url, directory: journalDirectory, shard: SHARD, log }), shard, journal)
+  listening = shard
+  followJournal(projector, shard, journal)
+  closing.push(() => projector.stop({ drain: true }))
   const generator = new CodeGenerator(shard, loyalty, log)
   await generator.start()
-
-  const running = { shard, projector }
+  closing.push(() => shard.drain())
   return {
     shard,
     program: loyalty,
@@ -157,14 +181,14 @@ export async function openCore(
     projector,
     sql,
     scansSoFar: await shard.query(scansAccepted, {}),
-    stop: async () => {
-      await running.shard.drain()
-      await running.projector.stop({ drain: true })
-      await sql.end({ timeout: 5 })
-      await lock.release()
-      await postgres?.stop()
-    },
+    stop: () => closeAll(closing),
   }
+}
+
+async function embeddedPostgres(settings: Settings, log: Logger, closing: Closing): Promise<string> {
+  const postgres = await startEmbeddedPostgres({ dataDirectory: settings.DATA_DIR, log })
+  closing.push(() => postgres.stop())
+  return postgres.url
 }
 
 /** Fills the tables and reads the rest of what Postgres holds, all of one moment. */
@@ -179,7 +203,7 @@ function restore(sql: Sql, { program, book, directory, unfunded }: LoyaltyProgra
 }
 
 /** Starts the projector; what it has applied frees memory and, now and then, journal. */
-function followJournal(projector: Projector, shard: Shard, journal: FileJournal): Projector {
+function followJournal(projector: Projector, shard: Shard, journal: FileJournal): void {
   let truncatedSeq = shard.appliedSeq
   projector.onApplied(({ appliedSeq }) => {
     shard.applied(appliedSeq)
@@ -189,5 +213,4 @@ function followJournal(projector: Projector, shard: Shard, journal: FileJournal)
   })
   projector.start()
   projector.announce(journal.durableSeq)
-  return projector
 }

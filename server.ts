@@ -52,9 +52,18 @@ export interface Server {
 
 /** Starts everything; rejects with a clear error when something is missing. `onFatal` means: end the process. */
 export async function startServer(settings: Settings, log: Logger, onFatal: (error: Error) => void): Promise<Server> {
-  const registry = new Registry()
-  const metrics = new CoreMetrics(registry)
+  const metrics = new CoreMetrics(new Registry())
   const core = await openCore(settings, log, metrics, onFatal)
+  try {
+    return await serve(settings, log, core, metrics)
+  } catch (error) {
+    await core.stop()
+    throw error
+  }
+}
+
+async function serve(settings: Settings, log: Logger, core: Core, metrics: CoreMetrics): Promise<Server> {
+  const { registry } = metrics
   const { services, keys } = await openServices(settings, log, core)
   const generatedAdminPassword = await ensureAdmin(settings, services)
   let stopping = false
@@ -103,6 +112,7 @@ export async function startServer(settings: Settings, log: Logger, onFatal: (err
     addressBucket: limits.bucket('ip'),
     velocity: new ScanVelocity(),
     scansSoFar: core.scansSoFar,
+    milestones: core.program.rules.milestones,
     metrics: registry,
     log,
     limits: { backpressureBytesMax: settings.SOCKET_BACKPRESSURE_BYTES_MAX },

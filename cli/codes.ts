@@ -5,10 +5,11 @@ import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as wait } from 'node:timers/promises'
 import { z } from 'zod'
-import type { ApiClient } from './api.js'
-import { progressBar } from './progress.js'
+import { type ApiClient, CliError } from './api.js'
+import { withProgress } from './progress.js'
 
 const POLL_MS = 200
+const STALLED_MS = 30_000
 const created = z.object({ batch_id: z.number(), code_count: z.number() })
 const batches = z.object({
   batches: z.array(z.object({ batch_id: z.number(), status: z.string(), generated_count: z.number() })),
@@ -26,13 +27,20 @@ export async function generateCodes(
   batch: { name: string; quantity: number; product_sku: string },
 ): Promise<number> {
   const { batch_id: id, code_count: quantity } = await api.post('/v1/admin/qr/generate', batch, created)
-  const bar = progressBar('Generating codes', quantity)
-  for (let generated = 0; generated < quantity; await wait(POLL_MS)) {
-    const list = await api.get('/v1/admin/qr/batches', batches)
-    generated = list.batches.find(({ batch_id }) => batch_id === id)?.generated_count ?? 0
-    bar.to(generated)
-  }
-  bar.done()
+  await withProgress('Generating codes', quantity, async (to) => {
+    let generated = 0
+    let movedAt = Date.now()
+    while (generated < quantity) {
+      await wait(POLL_MS)
+      const list = await api.get('/v1/admin/qr/batches', batches)
+      const now = list.batches.find(({ batch_id }) => batch_id === id)?.generated_count ?? 0
+      if (now > generated) movedAt = Date.now()
+      else if (Date.now() - movedAt > STALLED_MS)
+        throw new CliError(`Batch ${id} stands still at ${now}; see the server log.`)
+      generated = now
+      to(generated)
+    }
+  })
   return id
 }
 
@@ -60,16 +68,15 @@ export async function importFeedback(api: ApiClient, csv: Readable) {
 
 export async function importFeedbackFrom(api: ApiClient, file: string) {
   const { size } = await stat(file)
-  const bar = progressBar('Sending', size)
-  let sent = 0
-  const counted = new Transform({
-    transform(chunk: Buffer, _, done) {
-      sent += chunk.length
-      bar.to(sent)
-      done(null, chunk)
-    },
+  return withProgress('Sending', size, (to) => {
+    let sent = 0
+    const counted = new Transform({
+      transform(chunk: Buffer, _, done) {
+        sent += chunk.length
+        to(sent)
+        done(null, chunk)
+      },
+    })
+    return importFeedback(api, createReadStream(file).pipe(counted))
   })
-  const result = await importFeedback(api, createReadStream(file).pipe(counted))
-  bar.done()
-  return result
 }

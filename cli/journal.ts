@@ -5,7 +5,7 @@ import { unpackRecord } from '../engine/record.js'
 import { describeSegments, verifyJournal } from '../persistence/journal/inspect.js'
 import { JournalReader } from '../persistence/journal/reader.js'
 import { CliError } from './api.js'
-import { progressBar } from './progress.js'
+import { withProgress } from './progress.js'
 
 const READ_BYTES_MAX = 1024 * 1024
 const directoryOf = (dataDirectory: string) => join(dataDirectory, 'journal')
@@ -32,9 +32,9 @@ export async function verifyJournalOf(dataDirectory: string): Promise<void> {
   const files = (await readdir(directory)).filter((name) => name.endsWith('.journal'))
   const sizes = await Promise.all(files.map(async (name) => (await stat(join(directory, name))).size))
   const total = sizes.reduce((sum, size) => sum + size, 0)
-  const bar = progressBar('Verifying bytes', total)
-  const result = await verifyJournal(directory, ({ bytes }) => bar.to(bytes))
-  bar.done()
+  const result = await withProgress('Verifying bytes', total, (to) =>
+    verifyJournal(directory, ({ bytes }) => to(bytes)),
+  )
   print(result)
   if (result.problem !== undefined) throw new CliError('The journal is damaged at the position above.')
 }

@@ -1,7 +1,11 @@
 import { Presets, SingleBar } from 'cli-progress'
 
-/** A progress bar on standard error; plain lines when that is no terminal. */
-export function progressBar(label: string, total: number) {
+/** Runs `work` behind a progress bar on standard error (a line every few seconds when that is no terminal). */
+export async function withProgress<Result>(
+  label: string,
+  total: number,
+  work: (to: (value: number) => void) => Promise<Result>,
+): Promise<Result> {
   const bar = new SingleBar(
     {
       format: `${label} {bar} {percentage}% | {value}/{total} | {eta_formatted} left`,
@@ -14,12 +18,12 @@ export function progressBar(label: string, total: number) {
     Presets.shades_classic,
   )
   bar.start(total, 0)
-  return {
-    to: (value: number) => bar.update(Math.min(value, total)),
-    done: () => {
-      bar.update(total)
-      bar.stop()
-    },
+  try {
+    const result = await work((value) => bar.update(Math.min(value, total)))
+    bar.update(total)
+    return result
+  } finally {
+    bar.stop()
   }
 }
 

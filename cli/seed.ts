@@ -6,7 +6,7 @@ import { type Core, environment, openCore } from '../core.js'
 import { CoreMetrics } from '../core-metrics.js'
 import { system } from '../engine/command.js'
 import type { Settings } from '../settings.js'
-import { inParallel, progressBar } from './progress.js'
+import { inParallel, withProgress } from './progress.js'
 
 const AT_ONCE = 256
 /** Every seeded member has this password: hashing one each would take hours. */
@@ -29,9 +29,8 @@ export async function seed(settings: Settings, users: number, codes: number): Pr
 async function seedUsers({ shard, program }: Core, count: number): Promise<void> {
   const passwordHash = await hash(SEED_PASSWORD)
   const first = program.directory.nextMemberNumber
-  const bar = progressBar('Members', count)
   let done = 0
-  await inParallel(count, AT_ONCE, async (index) => {
+  const add = async (index: number, to: (value: number) => void) => {
     const number = first + index
     await shard.execute(program.commands.open, {
       args: {
@@ -49,9 +48,9 @@ async function seedUsers({ shard, program }: Core, count: number): Promise<void>
       who: system,
     })
     done += 1
-    bar.to(done)
-  })
-  bar.done()
+    to(done)
+  }
+  await withProgress('Members', count, (to) => inParallel(count, AT_ONCE, (index) => add(index, to)))
 }
 
 async function seedCodes({ shard, program, generator }: Core, count: number): Promise<void> {
@@ -60,15 +59,14 @@ async function seedCodes({ shard, program, generator }: Core, count: number): Pr
     args: { name: 'seed', quantity: count, product_sku: 'SPEARMINT-3MG', checksum: false },
     who: system,
   })
-  const bar = progressBar('Codes', count * 2)
-  const timer = setInterval(() => bar.to(book.batchCounts(batch).generated), 200)
-  await generator.idle()
-  clearInterval(timer)
-  for (let chunk = 0, active = 0; chunk < book.chunkCount; chunk++) {
-    if (book.chunk(chunk).batch !== batch) continue
-    await shard.execute(commands.manufacture, { args: { codes: book.chunkCodes(chunk) }, who: system })
-    active += book.chunk(chunk).count
-    bar.to(count + active)
-  }
-  bar.done()
+  await withProgress('Codes', count * 2, async (to) => {
+    const timer = setInterval(() => to(book.batchCounts(batch).generated), 200)
+    await generator.idle().finally(() => clearInterval(timer))
+    for (let chunk = 0, active = 0; chunk < book.chunkCount; chunk++) {
+      if (book.chunk(chunk).batch !== batch) continue
+      await shard.execute(commands.manufacture, { args: { codes: book.chunkCodes(chunk) }, who: system })
+      active += book.chunk(chunk).count
+      to(count + active)
+    }
+  })
 }

@@ -6,7 +6,7 @@ import { runOpenLoop } from '../bench/load/runner.js'
 import { formatMicros, loadRows, printTable } from '../bench/load/table.js'
 import { type ApiClient, CliError } from './api.js'
 import { exportCodes, generateCodes, importFeedback } from './codes.js'
-import { inParallel, progressBar } from './progress.js'
+import { inParallel, withProgress } from './progress.js'
 
 const CONNECTIONS = 32
 /** Well below the velocity limit of 60 scans an hour. */
@@ -84,9 +84,8 @@ function scanOf(codes: readonly string[], index: number, member: number) {
 
 async function signUpMembers(api: ApiClient, count: number): Promise<string[]> {
   const run = Date.now().toString(36)
-  const bar = progressBar('Signing up members', count)
   const tokens: string[] = []
-  await inParallel(count, SIGNUPS_AT_ONCE, async (index) => {
+  const signUp = async (index: number, to: (value: number) => void) => {
     const { access_token } = await api.post(
       '/v1/auth/signup',
       {
@@ -98,9 +97,11 @@ async function signUpMembers(api: ApiClient, count: number): Promise<string[]> {
       signedUp,
     )
     tokens.push(access_token)
-    bar.to(tokens.length)
-  })
-  bar.done()
+    to(tokens.length)
+  }
+  await withProgress('Signing up members', count, (to) =>
+    inParallel(count, SIGNUPS_AT_ONCE, (index) => signUp(index, to)),
+  )
   return tokens
 }
 

@@ -7,6 +7,7 @@ import type { Logger } from 'pino'
 import { codesFromRandom, RANDOM_BYTES_PER_CODE } from '../../actors/codes/code-text.js'
 import { packCodes } from '../../actors/codes/commands.js'
 import type { LoyaltyProgram } from '../../actors/programs/loyalty.js'
+import { system } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { TurnRecord } from '../../engine/record.js'
 import type { Shard } from '../../engine/shard.js'
@@ -71,7 +72,7 @@ export class CodeGenerator {
       const count = Math.min(CODES_PER_TURN, found.quantity - generated)
       const drawn = codesFromRandom(randomBytes(count * RANDOM_BYTES_PER_CODE), found.checksum)
       const args = { batch, after: generated, codes: packCodes(drawn) }
-      const added = await this.shard.execute(this.program.commands.appendCodes, { args })
+      const added = await this.shard.execute(this.program.commands.appendCodes, { args, who: system })
       generated = added.generated
     }
   }
