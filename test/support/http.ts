@@ -14,7 +14,7 @@ export function authenticate(token: string): Principal | Promise<Principal> {
   if (token === 'member') return member
   if (token === 'admin') return admin
   if (token === 'late-member') return new Promise((resolve) => setImmediate(() => setImmediate(() => resolve(member))))
-  const refusal = new DomainError('unauthorized', 'invalid_token', 'This token is not valid.')
+  const refusal = new DomainError('unauthorized', 'unauthorized', 'This token is not valid.')
   if (token.startsWith('late')) return Promise.reject(refusal)
   throw refusal
 }

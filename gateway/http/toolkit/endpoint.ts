@@ -120,7 +120,7 @@ function authenticate(
   if (plan.route.who === 'public') return recognise(exchange, token)
   if (token === undefined) {
     exchange.countAddress()
-    throw new DomainError('unauthorized', 'token_required', 'Send an access token: Authorization: Bearer …')
+    throw new DomainError('unauthorized', 'unauthorized', 'Send an access token: Authorization: Bearer …')
   }
   let principal: Principal | Promise<Principal>
   try {

@@ -26,8 +26,8 @@ export function commonErrors(route: Route): RouteError[] {
   const errors: RouteError[] = [{ status: 429, code: 'rate_limited', when: 'Too many requests; see Retry-After.' }]
   const add = (status: number, code: string, when: string) => errors.push({ status, code, when })
   const readsBody = route.body !== undefined || route.upload !== undefined
-  if (route.who !== 'public') add(401, 'token_required', 'The access token is missing.')
-  if (route.who !== 'public') add(401, 'invalid_token', 'The access token is wrong, expired or revoked.')
+  if (route.who !== 'public') add(401, 'unauthorized', 'The access token is missing or wrong.')
+  if (route.who !== 'public') add(401, 'token_expired', 'The access token has expired: refresh it.')
   if (route.who === 'admin') add(403, 'admin_only', 'The caller is not an administrator.')
   if (route.method !== 'GET') add(400, 'invalid_idempotency_key', 'The Idempotency-Key header has a wrong form.')
   if (route.params !== undefined) add(400, 'malformed_path', 'The path is not valid percent-encoded UTF-8.')
