@@ -4,7 +4,15 @@
  * T2 a step reads only (state, event); T4 no interpreter, timers, invocations or spawned actors: a machine is
  * only ever stepped through `machine.transition`, and what it `emit`s are facts.
  */
-import type { AnyMachineSnapshot, AnyStateMachine, ContextFrom, EventFromLogic, InputFrom, StateValue } from 'xstate'
+import type {
+  AnyMachineSnapshot,
+  AnyStateMachine,
+  AnyStateNode,
+  ContextFrom,
+  EventFromLogic,
+  InputFrom,
+  StateValue,
+} from 'xstate'
 import { assert } from './assert.js'
 import type { Fact } from './fact.js'
 
@@ -54,6 +62,7 @@ export function defineActor<Machine extends AnyStateMachine>(definition: {
 }): ActorType<Machine> {
   const { type, machine, residency, accounts = {} } = definition
   assert(/^[a-z][a-z-]*$/.test(type), `actor type ${type} must be lower case`)
+  assertSteppable(machine.root)
   const actorType: ActorType<Machine> = {
     type,
     machine,
@@ -64,6 +73,14 @@ export function defineActor<Machine extends AnyStateMachine>(definition: {
     newRef: (key) => ({ id: `${type}/${key}` as ActorId, key, of: actorType, isNew: true }),
   }
   return actorType
+}
+
+/** XState would take these and do nothing with them: a timer that never fires is worse than none (T4). */
+function assertSteppable(node: AnyStateNode): void {
+  assert(node.after.length === 0, `${node.id} has delayed transitions: use alarms (T4)`)
+  assert(node.invoke.length === 0, `${node.id} invokes actors: use drivers (T4)`)
+  assert(node.type !== 'history', `${node.id} is a history state: its memory would not be kept (J3)`)
+  for (const child of Object.values(node.states)) assertSteppable(child)
 }
 
 /** Splits `type/key`. */
@@ -78,8 +95,7 @@ export function initialState<Machine extends AnyStateMachine>(
   input: InputFrom<Machine>,
   facts: Fact[],
 ): ActorState {
-  scope.facts = facts
-  const snapshot = type.machine.getInitialSnapshot(scope as unknown as Scope<Machine>, input)
+  const snapshot = emittingInto(facts, () => type.machine.getInitialSnapshot(scope as unknown as Scope<Machine>, input))
   return { value: snapshot.value, context: snapshot.context, accounts: {} }
 }
 
@@ -94,8 +110,7 @@ export function stepState<Machine extends AnyStateMachine>(
   facts: Fact[],
 ): ActorState {
   const before = snapshotOf(type, state)
-  scope.facts = facts
-  const after = type.machine.transition(before, event, scope as unknown as Scope<Machine>) as AnyMachineSnapshot
+  const after = emittingInto(facts, () => type.machine.transition(before, event, scope as unknown as Scope<Machine>))
   if (after === before) return state
   return { value: after.value, context: after.context, accounts: state.accounts }
 }
@@ -125,6 +140,18 @@ const scope = {
     assert(action.type === 'xstate.emit' && typeof action.exec === 'function', `action ${action.type} has effects (T2)`)
     action.exec(action.info, action.params)
   },
+}
+
+/** Collects what a machine emits; nothing if it throws, for the handler may catch that and go on. */
+function emittingInto<Result>(facts: Fact[], run: () => Result): Result {
+  const before = facts.length
+  scope.facts = facts
+  try {
+    return run()
+  } catch (error) {
+    facts.length = before
+    throw error
+  }
 }
 
 /** A full snapshot of a kept state. Everything but the context depends only on the state value, so that is cached. */

@@ -5,7 +5,9 @@
 import type { ActorId } from './actor.js'
 import type { Alarm, AlarmChange } from './record.js'
 
-/** Identifies one setting of an alarm: setting it anew makes the older one void. */
+const STALE_ENTRIES_MAX = 1024
+
+/** Names an alarm and its deadline, as the record of the turn that consumes it does. */
 export function alarmId(alarm: { actor: ActorId; name: string; at: number }): string {
   return `${alarm.actor}#${alarm.name}@${alarm.at}`
 }
@@ -27,6 +29,7 @@ export class Alarms {
     }
     this.#pending.set(key, change)
     this.#push(change)
+    this.#dropStale()
   }
 
   /** Forgets an alarm that a turn consumed. */
@@ -43,7 +46,7 @@ export class Alarms {
   /** The next deadline, or undefined. */
   nextAt(): number | undefined {
     for (let top = this.#heap[0]; top !== undefined; top = this.#heap[0]) {
-      if (this.isPending(alarmId(top))) return top.at
+      if (this.#isLatest(top)) return top.at
       this.#pop()
     }
     return undefined
@@ -57,6 +60,19 @@ export class Alarms {
       if (alarm !== undefined) due.push(alarm)
     }
     return due
+  }
+
+  /** Whether this is how the alarm was set last; an earlier setting is void even if it had the same deadline. */
+  #isLatest(alarm: Alarm): boolean {
+    return this.#pending.get(`${alarm.actor}#${alarm.name}`) === alarm
+  }
+
+  /** An alarm that is put off again and again leaves an entry each time (B1). */
+  #dropStale(): void {
+    if (this.#heap.length <= 2 * this.#pending.size + STALE_ENTRIES_MAX) return
+    const latest = this.#heap.filter((alarm) => this.#isLatest(alarm))
+    this.#heap.length = 0
+    for (const alarm of latest) this.#push(alarm)
   }
 
   #push(alarm: Alarm): void {

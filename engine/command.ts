@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import type { ActorRef, ActorType } from './actor.js'
+import { assert } from './assert.js'
 import type { DomainError } from './errors.js'
 import type { AnyTable, View } from './table.js'
 import type { ReadScope, Turn } from './turn.js'
@@ -65,4 +66,28 @@ export interface Program {
   readonly tables: readonly AnyTable[]
   readonly views: readonly View[]
   readonly commands: readonly Command[]
+}
+
+/** The commands of a program by name. */
+export class Commands {
+  readonly #byName = new Map<string, Command>()
+
+  constructor(readonly program: Program) {
+    for (const command of program.commands) {
+      assert(!this.#byName.has(command.name), `command ${command.name} is declared twice`)
+      this.#byName.set(command.name, command)
+    }
+  }
+
+  named(name: string): Command {
+    const command = this.#byName.get(name)
+    assert(command !== undefined, `there is no command ${name} in ${this.program.name}`)
+    return command
+  }
+
+  /** What a turn tells must be deliverable: a record that asks for the impossible would end every start (J3). */
+  assertDeliverable({ messages, alarms }: Turn): void {
+    for (const { command, args } of messages) this.named(command).actors(args as never, system)
+    for (const alarm of alarms) if (alarm.at !== null) this.named(alarm.command).actors(alarm.args as never, system)
+  }
 }

@@ -7,6 +7,7 @@
 import type { Idempotency, StoredOutcome } from './record.js'
 
 export interface IdempotencyEntry {
+  readonly key: string
   readonly fingerprint: string
   readonly at: number
   readonly seq: number
@@ -20,18 +21,30 @@ export interface IdempotencyLimits {
   readonly entriesMax: number
 }
 
+const COMPACT_AT = 1024
+
 export class IdempotencyWindow {
-  /** In order of arrival, so the oldest is first. */
   readonly #entries = new Map<string, IdempotencyEntry>()
-  /** Keys whose outcome is still held in memory, oldest first. */
-  readonly #unapplied: { key: string; seq: number }[] = []
-  #unappliedHead = 0
+  /**
+   * Every entry in order of arrival, those overtaken by a later one of the same key too. A queue of its own, because
+   * finding the oldest entry of a Map costs a walk over all that were deleted before it.
+   */
+  readonly #arrivals: IdempotencyEntry[] = []
+  #oldest = 0
+  /** The first arrival whose outcome may still be held in memory. */
+  #unapplied = 0
   #forgottenAt = Number.NEGATIVE_INFINITY
+  #forgottenSeq = 0
 
   constructor(readonly limits: IdempotencyLimits) {}
 
   get size(): number {
     return this.#entries.size
+  }
+
+  /** Of every record up to here whose key is not found in memory, only Postgres can tell. */
+  get forgottenSeq(): number {
+    return this.#forgottenSeq
   }
 
   /** The entry of a key, `absent`, or `unknown` when only Postgres can tell. */
@@ -44,41 +57,49 @@ export class IdempotencyWindow {
 
   remember(idempotency: Idempotency, at: number, seq: number): void {
     const { key, fingerprint, outcome, forever } = idempotency
-    this.#entries.delete(key)
-    this.#entries.set(key, { fingerprint, at, seq, forever, outcome })
-    this.#unapplied.push({ key, seq })
-    this.#forget(at)
+    this.#add({ key, fingerprint, at, seq, forever, outcome })
   }
 
   /** An entry whose outcome is in Postgres. */
-  restore(key: string, entry: Omit<IdempotencyEntry, 'outcome'>): void {
-    this.#entries.set(key, { ...entry, outcome: undefined })
-    this.#forget(entry.at)
+  restore(key: string, entry: Omit<IdempotencyEntry, 'key' | 'outcome'>): void {
+    this.#add({ ...entry, key, outcome: undefined })
   }
 
   /** Postgres holds every outcome up to `seq`. */
   applied(seq: number): void {
-    while (this.#unappliedHead < this.#unapplied.length) {
-      const oldest = this.#unapplied[this.#unappliedHead]
-      if (oldest === undefined || oldest.seq > seq) break
-      const entry = this.#entries.get(oldest.key)
-      if (entry !== undefined && entry.seq === oldest.seq) entry.outcome = undefined
-      this.#unappliedHead += 1
-    }
-    if (this.#unappliedHead > 1024 && this.#unappliedHead * 2 > this.#unapplied.length) {
-      this.#unapplied.splice(0, this.#unappliedHead)
-      this.#unappliedHead = 0
+    for (let entry = this.#arrivals[this.#unapplied]; entry !== undefined; entry = this.#arrivals[this.#unapplied]) {
+      if (entry.seq > seq) return
+      entry.outcome = undefined
+      this.#unapplied += 1
     }
   }
 
+  #add(entry: IdempotencyEntry): void {
+    this.#entries.set(entry.key, entry)
+    this.#arrivals.push(entry)
+    this.#forget(entry.at)
+  }
+
   #forget(now: number): void {
-    for (const [key, entry] of this.#entries) {
-      const expired = entry.at + this.limits.windowMs <= now
-      if (!expired && this.#entries.size <= this.limits.entriesMax) return
-      // What Postgres does not hold yet must stay findable: the lag limit bounds how many those are.
-      if (entry.outcome !== undefined) return
-      this.#entries.delete(key)
-      if (!expired) this.#forgottenAt = Math.max(this.#forgottenAt, entry.at)
+    for (let entry = this.#arrivals[this.#oldest]; entry !== undefined; entry = this.#arrivals[this.#oldest]) {
+      if (this.#entries.get(entry.key) === entry) {
+        const expired = entry.at + this.limits.windowMs <= now
+        if (!expired && this.#entries.size <= this.limits.entriesMax) break
+        // What Postgres does not hold yet must stay findable: the lag limit bounds how many those are.
+        if (entry.outcome !== undefined) break
+        this.#entries.delete(entry.key)
+        this.#forgottenSeq = Math.max(this.#forgottenSeq, entry.seq)
+        if (!expired && !entry.forever) this.#forgottenAt = Math.max(this.#forgottenAt, entry.at)
+      }
+      this.#oldest += 1
     }
+    this.#unapplied = Math.max(this.#unapplied, this.#oldest)
+    if (this.#oldest > COMPACT_AT && this.#oldest * 2 > this.#arrivals.length) this.#compact()
+  }
+
+  #compact(): void {
+    this.#arrivals.splice(0, this.#oldest)
+    this.#unapplied -= this.#oldest
+    this.#oldest = 0
   }
 }

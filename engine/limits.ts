@@ -16,3 +16,6 @@ export const defaultLimits: ShardLimits = {
   lagRecordsMax: 5_000_000,
   loadingInputsMax: 20_000,
 }
+
+/** Outputs waiting for a slow disk, past which new inputs and reads are refused (B1). */
+export const HELD_OUTPUTS_MAX = 200_000

@@ -8,6 +8,8 @@ const none: readonly ActorRef[] = []
 
 export class Loader {
   readonly #underWay = new Map<ActorId, Promise<void>>()
+  #waiting = 0
+  #onIdle = () => {}
   #next: ActorId[] = []
   #batch: Promise<void> | undefined
 
@@ -27,6 +29,30 @@ export class Loader {
       else missing.push(ref)
     }
     return missing ?? none
+  }
+
+  /** Inputs and reads that wait for actors or for an outcome. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /** Counts one more that waits, and keeps its actors in memory, until the returned function is called. */
+  begin(refs: readonly ActorRef[]): () => void {
+    this.#waiting += 1
+    const letGo = this.residents.hold(refs.map(({ id }) => id))
+    return () => {
+      letGo()
+      this.#waiting -= 1
+      if (this.#waiting === 0) this.#onIdle()
+    }
+  }
+
+  /** Resolves once nothing waits. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onIdle = resolve
+      if (this.#waiting === 0) resolve()
+    })
   }
 
   /** Resolves once every named actor that exists is in memory; rejects when the store does not answer. */

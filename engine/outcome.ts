@@ -30,9 +30,32 @@ export interface Pending {
   readonly done: (outcome: Outcome<never>) => void
 }
 
-export function mayCall(needed: Role, role: Role): boolean {
+function mayCall(needed: Role, role: Role): boolean {
   if (needed === 'public' || role === 'system') return true
   return role === needed || (needed === 'member' && role === 'admin')
+}
+
+/** Says nothing of the state, so it need not wait for it to be durable. */
+export function roleRefusal(needed: Role, role: Role): DomainError | undefined {
+  if (mayCall(needed, role)) return undefined
+  const kind = role === 'public' ? 'unauthorized' : 'forbidden'
+  return new DomainError(kind, kind, `This needs the role ${needed}.`)
+}
+
+export function notRunning(): DomainError {
+  return new DomainError('unavailable', 'not_running', 'The server is starting or stopping.', { retryAfterMs: 2_000 })
+}
+
+export function tooFarBehind(): DomainError {
+  return new DomainError('unavailable', 'write_behind_lag', 'The database is too far behind.', { retryAfterMs: 5_000 })
+}
+
+export function overloaded(): DomainError {
+  return new DomainError('unavailable', 'overloaded', 'Too many requests wait for data.', { retryAfterMs: 1_000 })
+}
+
+export function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown))
 }
 
 export function storageUnavailable(): DomainError {
@@ -48,7 +71,7 @@ export function keyConflict(): DomainError {
 }
 
 export function revive(stored: StoredOutcome): Outcome<unknown> {
-  if (stored.ok) return stored
+  if (stored.ok) return { ok: true, reply: stored.reply }
   const { kind, code, message, details } = stored.error
   return { ok: false, error: new DomainError(kind, code, message, details) }
 }
@@ -72,7 +95,11 @@ export function makeRecord(pending: Pending, turn: Turn, outcome: Outcome<unknow
 export function makeIdempotency(pending: Pending, key: string, outcome: Outcome<unknown>): Idempotency | null {
   const { fingerprint } = pending
   const forever = pending.command.naturalKey !== undefined
-  if (outcome.ok) return { key, fingerprint, outcome: { ok: true, reply: outcome.reply }, forever }
+  if (outcome.ok) {
+    // A record has no undefined: left out, it is the same after recovery.
+    const stored = outcome.reply === undefined ? { ok: true as const } : outcome
+    return { key, fingerprint, outcome: stored, forever }
+  }
   if (!(outcome.error instanceof DomainError)) return null
   const { kind, code, message, details } = outcome.error
   return { key, fingerprint, outcome: { ok: false, error: { kind, code, message, details } }, forever }

@@ -37,7 +37,7 @@ export interface Message {
 }
 
 export type StoredOutcome =
-  | { readonly ok: true; readonly reply: unknown }
+  | { readonly ok: true; readonly reply?: unknown }
   | {
       readonly ok: false
       readonly error: {
@@ -74,9 +74,20 @@ export interface TurnRecord {
 }
 
 const VERSION = 1
-const packr = new Packr({ useRecords: false, moreTypes: false, encodeUndefinedAsNil: true })
+const packr = new Packr({
+  useRecords: false,
+  moreTypes: false,
+  encodeUndefinedAsNil: true,
+  // Minor units of a coin with eighteen decimals pass 64 bits soon.
+  useBigIntExtension: true,
+  // What is unpacked is kept, the buffer it was read into is not.
+  copyBuffers: true,
+})
 
-/** Packs plain data (numbers, strings, bigints, bytes, arrays, objects). The bytes depend only on the value (T5). */
+/**
+ * Packs plain data: numbers, strings, bigints, bytes, arrays, objects. The bytes depend only on the value (T5).
+ * Not restored as they were: undefined (null), Map, Set, typed arrays other than bytes, class instances.
+ */
 export function pack(value: unknown): Uint8Array {
   return packr.pack(value)
 }

@@ -2,7 +2,8 @@
  * The actors in memory. Pinned ones stay; cached ones live in an LRU bounded by `cachedActorsMax` (B1).
  *
  * An evicted actor whose latest image is not yet in Postgres is set aside until it is, so that a later load never
- * reads a state older than the last turn.
+ * reads a state older than the last turn. So is one that an input still loading others waits with, or its turn would
+ * find that the actor does not exist.
  */
 import { LRUCache } from 'lru-cache'
 import type { ActorId, ActorState, ActorType } from './actor.js'
@@ -16,27 +17,24 @@ export interface Resident {
 export class Residents {
   readonly #pinned = new Map<ActorId, Resident>()
   readonly #cached: LRUCache<ActorId, Resident>
-  readonly #evictedUnapplied = new Map<ActorId, Resident>()
+  readonly #setAside = new Map<ActorId, Resident>()
+  /** How many inputs being loaded name the actor. */
+  readonly #held = new Map<ActorId, number>()
   #appliedSeq = 0
 
   constructor(readonly cachedActorsMax: number) {
     this.#cached = new LRUCache<ActorId, Resident>({
       max: cachedActorsMax,
       dispose: (resident, id, reason) => {
-        if (reason === 'evict' && resident.seq > this.#appliedSeq) this.#evictedUnapplied.set(id, resident)
+        if (reason === 'evict' && this.#isNeeded(id, resident)) this.#setAside.set(id, resident)
       },
     })
   }
 
   get(id: ActorId, residency: ActorType['residency']): Resident | undefined {
     if (residency === 'pinned') return this.#pinned.get(id)
-    const cached = this.#cached.get(id)
-    if (cached !== undefined) return cached
-    const setAside = this.#evictedUnapplied.get(id)
-    if (setAside === undefined) return undefined
-    this.#evictedUnapplied.delete(id)
-    this.#cached.set(id, setAside)
-    return setAside
+    // Never moved back into the cache here: that would evict another, perhaps one of the same turn.
+    return this.#cached.get(id) ?? this.#setAside.get(id)
   }
 
   set(id: ActorId, residency: ActorType['residency'], state: ActorState, seq: number): void {
@@ -44,16 +42,40 @@ export class Residents {
     if (resident !== undefined) {
       resident.state = state
       resident.seq = seq
+      if (this.#setAside.delete(id)) this.#cached.set(id, resident)
     } else if (residency === 'pinned') this.#pinned.set(id, { state, seq })
     else this.#cached.set(id, { state, seq })
+  }
+
+  /** Keeps these actors in memory, once they are there, until the returned function is called. */
+  hold(ids: readonly ActorId[]): () => void {
+    for (const id of ids) this.#held.set(id, (this.#held.get(id) ?? 0) + 1)
+    return () => {
+      for (const id of ids) this.#letGo(id)
+    }
   }
 
   /** Postgres holds every image up to `seq`. */
   applied(seq: number): void {
     this.#appliedSeq = seq
-    for (const [id, resident] of this.#evictedUnapplied) {
-      if (resident.seq <= seq) this.#evictedUnapplied.delete(id)
+    for (const [id, resident] of this.#setAside) {
+      if (!this.#isNeeded(id, resident)) this.#setAside.delete(id)
     }
+  }
+
+  #isNeeded(id: ActorId, resident: Resident): boolean {
+    return resident.seq > this.#appliedSeq || this.#held.has(id)
+  }
+
+  #letGo(id: ActorId): void {
+    const others = (this.#held.get(id) ?? 0) - 1
+    if (others > 0) {
+      this.#held.set(id, others)
+      return
+    }
+    this.#held.delete(id)
+    const resident = this.#setAside.get(id)
+    if (resident !== undefined && !this.#isNeeded(id, resident)) this.#setAside.delete(id)
   }
 
   gauges() {
@@ -61,7 +83,7 @@ export class Residents {
       pinned_actors: this.#pinned.size,
       cached_actors: this.#cached.size,
       cached_actors_max: this.cachedActorsMax,
-      evicted_unapplied_actors: this.#evictedUnapplied.size,
+      evicted_unapplied_actors: this.#setAside.size,
     }
   }
 }

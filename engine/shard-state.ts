@@ -106,13 +106,22 @@ export class ShardState {
     }
   }
 
+  /** Asserts that a record of this turn can be applied by recovery: one that cannot would end every start (J3). */
+  assertRecoverable(turn: Turn): void {
+    for (const { ref } of turn.staged) {
+      assert(this.#types.has(ref.of.type), `${ref.id} is of a type that is not of ${this.program.name}`)
+    }
+    for (const { table } of turn.deltas) this.#table(table.name)
+  }
+
   #follow(record: TurnRecord): void {
     assert(record.seq === this.seq + 1, `record ${record.seq} follows ${this.seq}: one is missing`)
     const { at } = record.input
     for (const { table, delta } of record.deltas) this.#table(table).apply(delta)
+    // First, or a turn that sets its own alarm anew for the same moment would lose it.
+    if (record.consumed !== null && !this.messages.delete(record.consumed)) this.alarms.consume(record.consumed)
     for (const change of record.alarms) this.alarms.change(change)
     for (const message of record.messages) this.messages.set(message.id, message)
-    if (record.consumed !== null && !this.messages.delete(record.consumed)) this.alarms.consume(record.consumed)
     if (record.idempotency !== null) this.idempotency.remember(record.idempotency, at, record.seq)
     for (const fact of record.facts) for (const view of this.program.views) view.fold(fact, at, record.seq)
     this.seq = record.seq

@@ -5,11 +5,11 @@
  * business code; J4 a failed journal stops the shard; G2 refusals and reads wait for what they saw; P2 past the
  * write-behind lag limit new inputs are refused until Postgres has caught up.
  */
-import { alarmId } from './alarms.js'
 import { assert } from './assert.js'
 import {
   anonymous,
   type Command,
+  Commands,
   type Principal,
   type Program,
   type Query,
@@ -19,68 +19,62 @@ import {
 } from './command.js'
 import { DomainError } from './errors.js'
 import { Gate } from './gate.js'
+import { Inbox } from './inbox.js'
 import type { Journal } from './journal.js'
-import { defaultLimits, type ShardLimits } from './limits.js'
+import { defaultLimits, HELD_OUTPUTS_MAX, type ShardLimits } from './limits.js'
 import { Loader } from './loader.js'
 import {
+  asError,
   keyConflict,
   makeRecord,
-  mayCall,
+  notRunning,
   type Outcome,
+  overloaded,
   type Pending,
   type Request,
   revive,
+  roleRefusal,
   storageUnavailable,
+  tooFarBehind,
 } from './outcome.js'
 import { type Input, type Message, packRecord, type StoredOutcome, type TurnRecord, unpackRecord } from './record.js'
 import { ShardState } from './shard-state.js'
 import type { Checkpoint, Environment, Store } from './store.js'
 import { Turn } from './turn.js'
 
-const REDELIVERY_MS = 1_000
-
 export interface ShardObserver {
   /** The turn alone: from having the actors in memory to the record handed to the journal. */
   onTurn?(command: string, micros: number): void
   onRefused?(command: string, code: string): void
-  /** A turn threw something that is not a DomainError; it left no trace. */
+  /** A turn threw something that is not a DomainError and left no trace, or a reader of outputs threw. */
   onFault?(error: unknown, command: string): void
   onStopped?(error: Error): void
 }
 
 export class Shard {
-  readonly #commands = new Map<string, Command>()
+  readonly #commands: Commands
   readonly #state: ShardState
   readonly #loader: Loader
   readonly #gate: Gate
+  readonly #inbox: Inbox
   readonly #listeners: ((record: TurnRecord) => void)[] = []
   #lifecycle: 'new' | 'running' | 'draining' | 'stopped' = 'new'
-  #loadingInputs = 0
   #inTurn = false
-  #told: Message[] = []
-  #delivering = false
-  #cancelAlarm = () => {}
-  #onLoadsDone = () => {}
 
   constructor(
     readonly program: Program,
     readonly journal: Journal,
-    store: Store,
+    private readonly store: Store,
     readonly environment: Environment,
     readonly limits: ShardLimits = defaultLimits,
     readonly observer: ShardObserver = {},
   ) {
-    for (const command of program.commands) {
-      assert(!this.#commands.has(command.name), `command ${command.name} is declared twice`)
-      this.#commands.set(command.name, command)
-    }
+    this.#commands = new Commands(program)
     this.#state = new ShardState(program, limits)
     this.#loader = new Loader(store, this.#state.residents, () => this.#state.appliedSeq)
-    this.store = store
     this.#gate = new Gate(journal.durableSeq)
+    this.#inbox = new Inbox(this.#state, environment, (message) => this.#take(message))
   }
-
-  private readonly store: Store
 
   get lifecycle() {
     return this.#lifecycle
@@ -101,10 +95,9 @@ export class Shard {
     for await (const { body } of this.journal.read(checkpoint.appliedSeq + 1)) this.#state.apply(unpackRecord(body))
     const { seq } = this.#state
     assert(seq === this.journal.lastSeq, `the journal was read to ${seq}, but it ends at ${this.journal.lastSeq}`)
+    assert(this.#lifecycle === 'new', 'the shard was stopped while it recovered')
     this.#lifecycle = 'running'
-    this.#told.push(...this.#state.messages.values())
-    this.#deliverTold()
-    this.#scheduleAlarm()
+    this.#inbox.start()
     return { records: seq - checkpoint.appliedSeq }
   }
 
@@ -114,7 +107,7 @@ export class Shard {
    */
   submit<Args, Reply>(command: Command<Args, Reply>, request: Request<Args>, done: (outcome: Outcome<Reply>) => void) {
     const { args, who = anonymous } = request
-    const refusal = this.#refuseAdmission(command as Command, who.role)
+    const refusal = this.#refusalOf(command as Command, who.role)
     if (refusal !== undefined) {
       done({ ok: false, error: refusal })
       return
@@ -127,7 +120,7 @@ export class Shard {
       who,
       refs: command.actors(args, who),
       key: natural === undefined ? client : `${command.name}!${natural}`,
-      fingerprint: request.fingerprint ?? '',
+      fingerprint: `${command.name}:${request.fingerprint ?? ''}`,
       consumes: null,
       done: done as (outcome: Outcome<never>) => void,
     })
@@ -140,24 +133,30 @@ export class Shard {
     })
   }
 
-  /** Reads actors in memory; the result is given out once all it may have seen is durable (G2). */
+  /** Reads actors in memory; the result, or what `read` throws, is given out once all it may have seen is durable (G2). */
   async query<Args, Result>(query: Query<Args, Result>, args: Args): Promise<Result> {
+    if (this.#lifecycle === 'new' || this.#lifecycle === 'stopped') throw notRunning()
+    if (this.#isOverloaded) throw overloaded()
     const refs = query.actors(args)
-    if (this.#loader.missing(refs).length > 0) {
-      await this.#loader.load(refs).catch((error: unknown) => {
-        this.observer.onFault?.(error, query.name)
-        throw storageUnavailable()
-      })
+    const loaded = this.#loader.begin(refs)
+    try {
+      if (this.#loader.missing(refs).length > 0) {
+        await this.#loader.load(refs).catch((error: unknown) => {
+          this.observer.onFault?.(error, query.name)
+          throw storageUnavailable()
+        })
+      }
+      const input = this.#input(query.name, args, system)
+      return query.read(new Turn(this.#state.seq, input, refs, this.#state.residents), args)
+    } finally {
+      loaded()
+      await this.settled()
     }
-    const input = this.#input(query.name, args, system)
-    const result = query.read(new Turn(this.#state.seq, input, refs, this.#state.residents), args)
-    await this.settled()
-    return result
   }
 
-  /** Resolves once everything decided so far is durable, for readers of tables and views (G2). */
+  /** Resolves once everything decided so far is durable, for readers of tables and views (G2); rejects if it stops. */
   settled(): Promise<void> {
-    return new Promise((resolve) => this.#gate.hold(this.#state.seq, resolve))
+    return this.#gate.passed(this.#state.seq)
   }
 
   /** Gives every record to `listener` once it is durable, in order (G1). */
@@ -179,8 +178,8 @@ export class Shard {
   stop(error: Error): void {
     if (this.#lifecycle === 'stopped') return
     this.#lifecycle = 'stopped'
-    this.#gate.close()
-    this.#cancelAlarm()
+    this.#gate.close(notRunning())
+    this.#inbox.stop()
     this.observer.onStopped?.(error)
   }
 
@@ -188,13 +187,11 @@ export class Shard {
   async drain(): Promise<void> {
     if (this.#lifecycle !== 'running') return
     this.#lifecycle = 'draining'
-    this.#cancelAlarm()
-    if (this.#loadingInputs > 0) {
-      await new Promise<void>((resolve) => {
-        this.#onLoadsDone = resolve
-      })
-    }
-    await this.settled()
+    this.#inbox.stop()
+    await this.#loader.idle()
+    await this.settled().catch(() => {})
+    // Stopped meanwhile: nothing is left to finish.
+    if (this.#lifecycle !== 'draining') return
     await this.journal.close()
     this.#lifecycle = 'stopped'
   }
@@ -202,98 +199,111 @@ export class Shard {
   gauges(): Record<string, number> {
     return {
       ...this.#state.gauges(),
-      loading_inputs: this.#loadingInputs,
+      loading_inputs: this.#loader.waiting,
       loading_inputs_max: this.limits.loadingInputsMax,
       held_outputs: this.#gate.held,
+      held_outputs_max: HELD_OUTPUTS_MAX,
+      postponed_messages: this.#inbox.postponed,
       durable_seq: this.#gate.durableSeq,
     }
   }
 
-  #refuseAdmission(command: Command, role: Role): DomainError | undefined {
-    if (this.#lifecycle !== 'running') {
-      return new DomainError('unavailable', 'not_running', 'The server is starting or stopping.', {
-        retryAfterMs: 2_000,
-      })
-    }
-    assert(this.#commands.get(command.name) === command, `command ${command.name} is not of ${this.program.name}`)
-    if (!mayCall(command.who, role)) {
-      const kind = role === 'public' ? 'unauthorized' : 'forbidden'
-      return new DomainError(kind, kind, `This needs the role ${command.who}.`)
-    }
-    if (this.#state.lagRecords > this.limits.lagRecordsMax) {
-      return new DomainError('unavailable', 'write_behind_lag', 'The database is too far behind.', {
-        retryAfterMs: 5_000,
-      })
-    }
-    if (this.#loadingInputs >= this.limits.loadingInputsMax) {
-      return new DomainError('unavailable', 'overloaded', 'Too many requests wait for data.', { retryAfterMs: 1_000 })
-    }
-    return undefined
+  get #isOverloaded(): boolean {
+    return this.#loader.waiting >= this.limits.loadingInputsMax || this.#gate.held >= HELD_OUTPUTS_MAX
+  }
+
+  #refusalOf(command: Command, role: Role): DomainError | undefined {
+    if (this.#lifecycle !== 'running') return notRunning()
+    assert(this.#commands.named(command.name) === command, `command ${command.name} is not of ${this.program.name}`)
+    const refusal = roleRefusal(command.who, role)
+    if (refusal !== undefined) return refusal
+    if (this.#state.lagRecords > this.limits.lagRecordsMax) return tooFarBehind()
+    return this.#isOverloaded ? overloaded() : undefined
   }
 
   #admit(pending: Pending): void {
-    if (pending.key !== undefined) {
-      const forever = pending.command.naturalKey !== undefined
-      if (this.#state.idempotency.find(pending.key, forever, this.environment.now()) === 'unknown') {
-        this.#whileLoading(pending, this.#runUnlessStored(pending, pending.key))
-        return
-      }
-    }
-    if (this.#loader.missing(pending.refs).length === 0) this.#run(pending)
-    else
-      this.#whileLoading(
-        pending,
-        this.#loader.load(pending.refs).then(() => this.#run(pending)),
+    if (this.#lifecycle === 'stopped') return
+    const { key } = pending
+    const forever = pending.command.naturalKey !== undefined
+    if (key !== undefined && this.#state.idempotency.find(key, forever, this.#now) === 'unknown') {
+      this.#load(pending, key)
+    } else if (this.#loader.missing(pending.refs).length > 0) this.#load(pending)
+    else this.#run(pending)
+  }
+
+  /** Brings what the turn needs into memory, then runs it. A key that memory may have forgotten only Postgres knows. */
+  #load(pending: Pending, key?: string): void {
+    const asOfSeq = key === undefined ? -1 : this.#state.appliedSeq
+    const loaded = this.#loader.begin(pending.refs)
+    Promise.all([key === undefined ? undefined : this.store.loadOutcome(key), this.#loader.load(pending.refs)])
+      .then(
+        ([stored]) => {
+          if (stored === undefined) this.#run(pending, asOfSeq)
+          else this.#answerRepeat(pending, stored.fingerprint, stored.outcome)
+        },
+        (error: unknown) => this.#refuseUnread(pending, error),
       )
+      .catch((error: unknown) => this.stop(asError(error)))
+      .finally(loaded)
   }
 
-  /** For keys that memory may have forgotten: only Postgres can tell. */
-  async #runUnlessStored(pending: Pending, key: string): Promise<void> {
-    const [stored] = await Promise.all([this.store.loadOutcome(key), this.#loader.load(pending.refs)])
-    if (stored === undefined) this.#run(pending)
-    else this.#answerRepeat(pending, stored.fingerprint, stored.outcome)
-  }
-
-  #whileLoading(pending: Pending, work: Promise<void>): void {
-    this.#loadingInputs += 1
-    work
-      .catch((error: unknown) => {
-        this.observer.onFault?.(error, pending.command.name)
-        this.#redeliverOrRefuse(pending, storageUnavailable())
-      })
-      .finally(() => {
-        this.#loadingInputs -= 1
-        if (this.#loadingInputs === 0) this.#onLoadsDone()
-      })
+  #refuseUnread(pending: Pending, error: unknown): void {
+    this.observer.onFault?.(error, pending.command.name)
+    this.#redeliverOrRefuse(pending, storageUnavailable())
   }
 
   #answerRepeat(pending: Pending, fingerprint: string, stored: StoredOutcome): void {
     const outcome = fingerprint === pending.fingerprint ? revive(stored) : { ok: false as const, error: keyConflict() }
-    this.#gate.hold(this.#state.seq, () => pending.done(outcome as Outcome<never>))
+    this.#gate.hold(this.#state.seq, () => this.#answer(pending, outcome))
+  }
+
+  #answer(pending: Pending, outcome: Outcome<unknown>): void {
+    this.#guarded(pending.command.name, () => pending.done(outcome as Outcome<never>))
+  }
+
+  /** What reads outputs may fail without keeping the others from theirs (G1). */
+  #guarded(command: string, give: () => void): void {
+    try {
+      give()
+    } catch (error) {
+      this.observer.onFault?.(error, command)
+    }
+  }
+
+  /** Time never goes back, whatever the clock does. */
+  get #now(): number {
+    return Math.max(this.#state.lastAt, this.environment.now())
   }
 
   #input(command: string, args: unknown, who: Principal): Input {
-    const at = Math.max(this.#state.lastAt, this.environment.now())
-    return { id: this.environment.newId(), at, command, args, who }
+    return { id: this.environment.newId(), at: this.#now, command, args, who }
   }
 
-  #run(pending: Pending): void {
+  /** `storedAsOfSeq`: Postgres, when it held all up to there, did not know the key; -1 when it was not asked. */
+  #run(pending: Pending, storedAsOfSeq = -1): void {
     if (this.#lifecycle === 'stopped') return
     if (pending.consumes !== null && !this.#state.isPending(pending.consumes)) return
+    if (pending.key !== undefined && this.#isRepeat(pending, pending.key, storedAsOfSeq)) return
     const input = this.#input(pending.command.name, pending.args, pending.who)
-    if (pending.key !== undefined) {
-      const entry = this.#state.idempotency.find(pending.key, pending.command.naturalKey !== undefined, input.at)
-      if (typeof entry === 'object') {
-        if (entry.outcome !== undefined) this.#answerRepeat(pending, entry.fingerprint, entry.outcome)
-        else this.#whileLoading(pending, this.#runUnlessStored(pending, pending.key))
-        return
-      }
-    }
     const startedAt = this.environment.micros()
     const turn = new Turn(this.#state.seq + 1, input, pending.refs, this.#state.residents)
     this.#finish(pending, turn, this.#handle(pending, turn))
     this.observer.onTurn?.(pending.command.name, this.environment.micros() - startedAt)
-    this.#deliverTold()
+    this.#inbox.deliver()
+  }
+
+  /** Whether the key was seen before, or may have been; then the answer is under way. */
+  #isRepeat(pending: Pending, key: string, storedAsOfSeq: number): boolean {
+    const { idempotency } = this.#state
+    const entry = idempotency.find(key, pending.command.naturalKey !== undefined, this.#now)
+    if (entry === 'absent') return false
+    if (entry === 'unknown') {
+      if (idempotency.forgottenSeq <= storedAsOfSeq) return false
+      this.#load(pending, key)
+    } else if (entry.outcome !== undefined) this.#answerRepeat(pending, entry.fingerprint, entry.outcome)
+    else if (entry.seq > storedAsOfSeq) this.#load(pending, key)
+    else this.#refuseUnread(pending, new Error(`the outcome of ${key}, record ${entry.seq}, is not stored`))
+    return true
   }
 
   #handle(pending: Pending, turn: Turn): Outcome<unknown> {
@@ -301,10 +311,13 @@ export class Shard {
     this.#inTurn = true
     try {
       const result = pending.command.handle(turn, pending.args)
+      assert(!(result instanceof Promise), `${pending.command.name} is not synchronous (T1)`)
+      this.#state.assertRecoverable(turn)
+      this.#commands.assertDeliverable(turn)
       return result instanceof Refusal ? { ok: false, error: result.error } : { ok: true, reply: result }
     } catch (error) {
       turn.discard()
-      return { ok: false, error: error instanceof Error ? error : new Error(String(error)) }
+      return { ok: false, error: asError(error) }
     } finally {
       this.#inTurn = false
     }
@@ -315,41 +328,50 @@ export class Shard {
     if (!outcome.ok) this.#note(pending, outcome.error)
     // A message or alarm is consumed even when it was refused, or it would come for ever.
     if (turn.changesNothing && pending.consumes === null) {
-      this.#gate.hold(this.#state.seq, () => pending.done(outcome as Outcome<never>))
+      this.#gate.hold(this.#state.seq, () => this.#answer(pending, outcome))
       return
     }
-    const record = this.#commit(pending, turn, outcome)
-    if (record === null) return
-    if (record.messages.length > 0) this.#told.push(...record.messages)
-    if (record.alarms.length > 0) this.#scheduleAlarm()
+    let record: TurnRecord
+    let bytes: Uint8Array
+    try {
+      record = makeRecord(pending, turn, outcome)
+      bytes = packRecord(record)
+    } catch (error) {
+      // What cannot be written down has not happened (T1).
+      turn.discard()
+      this.#finish(pending, turn, { ok: false, error: asError(error) })
+      return
+    }
+    if (!this.#commit(pending, turn, record, bytes)) return
+    this.#inbox.follow(record)
     this.#gate.hold(record.seq, () => {
-      pending.done(outcome as Outcome<never>)
-      for (const listener of this.#listeners) listener(record)
+      this.#answer(pending, outcome)
+      for (const listener of this.#listeners) this.#guarded(pending.command.name, () => listener(record))
     })
   }
 
-  /** Journals and installs the turn. Null when the journal takes no more: then nothing has changed. */
-  #commit(pending: Pending, turn: Turn, outcome: Outcome<unknown>): TurnRecord | null {
+  /** Journals and installs the turn. False when the journal takes no more: then nothing has changed. */
+  #commit(pending: Pending, turn: Turn, record: TurnRecord, bytes: Uint8Array): boolean {
     try {
-      const record = makeRecord(pending, turn, outcome)
-      this.journal.append(record.seq, packRecord(record))
+      this.journal.append(record.seq, bytes)
       this.#state.commit(turn, record)
-      return record
+      return true
     } catch (error) {
       if (error instanceof DomainError && this.journal.lastSeq === this.#state.seq) {
         this.#redeliverOrRefuse(pending, error)
-        return null
+      } else {
+        // Nothing may fail half-way: the shard stops rather than go on from a state it cannot trust (T1, J4).
+        this.stop(asError(error))
       }
-      // Nothing may fail half-way: the shard stops rather than go on from a state it cannot trust (T1, J4).
-      this.stop(error instanceof Error ? error : new Error(String(error)))
-      return null
+      return false
     }
   }
 
-  /** A message or alarm is never lost: it comes again a little later. */
+  /** A message or alarm is never lost: it comes again. */
   #redeliverOrRefuse(pending: Pending, error: DomainError): void {
-    if (pending.consumes === null) this.#gate.hold(this.#state.seq, () => pending.done({ ok: false, error }))
-    else this.environment.wakeAt(this.environment.now() + REDELIVERY_MS, () => this.#admit(pending))
+    const { command, args, consumes } = pending
+    if (consumes !== null) this.#inbox.postpone({ id: consumes, command: command.name, args })
+    else this.#gate.hold(this.#state.seq, () => this.#answer(pending, { ok: false, error }))
   }
 
   #note(pending: Pending, error: Error): void {
@@ -357,19 +379,8 @@ export class Shard {
     else this.observer.onFault?.(error, pending.command.name)
   }
 
-  /** Messages told by a turn run right after it, before anything else from outside. */
-  #deliverTold(): void {
-    if (this.#delivering) return
-    this.#delivering = true
-    for (let message = this.#told.shift(); message !== undefined; message = this.#told.shift()) {
-      this.#admitInternal(message.command, message.args, message.id)
-    }
-    this.#delivering = false
-  }
-
-  #admitInternal(name: string, args: unknown, consumes: string): void {
-    const command = this.#commands.get(name)
-    assert(command !== undefined, `there is no command ${name}`)
+  #take({ id, command: name, args }: Message): void {
+    const command = this.#commands.named(name)
     this.#admit({
       command,
       args: args as never,
@@ -377,20 +388,8 @@ export class Shard {
       refs: command.actors(args as never, system),
       key: undefined,
       fingerprint: '',
-      consumes,
+      consumes: id,
       done: () => {},
-    })
-  }
-
-  #scheduleAlarm(): void {
-    this.#cancelAlarm()
-    const at = this.#state.alarms.nextAt()
-    if (at === undefined || this.#lifecycle !== 'running') return
-    this.#cancelAlarm = this.environment.wakeAt(at, () => {
-      for (const alarm of this.#state.alarms.takeDue(this.environment.now())) {
-        this.#admitInternal(alarm.command, alarm.args, alarmId(alarm))
-      }
-      this.#scheduleAlarm()
     })
   }
 }

@@ -89,14 +89,17 @@ export class Turn implements ReadScope {
     this.facts.push(fact)
   }
 
-  /** Moves money. Throws `insufficient_funds` when an account that may not go negative would (L3). */
+  /** Moves money, all lines or none. Throws `insufficient_funds` when an account that may not go negative would (L3). */
   post(kind: string, reference: string, lines: readonly PostingLine[]): void {
-    this.postings.push(makePosting(kind, reference, lines))
+    const posting = makePosting(kind, reference, lines)
+    const after = new Map<ActorId, StagedActor>()
     for (const { account, name, amount } of lines) {
-      const state = this.#state(account)
+      const { state } = after.get(account.id) ?? { state: this.#state(account) }
       const balance = balanceAfter(account, name, state.accounts[name] ?? 0n, amount)
-      this.#stage(account, { ...state, accounts: { ...state.accounts, [name]: balance } })
+      after.set(account.id, { ref: account, state: { ...state, accounts: { ...state.accounts, [name]: balance } } })
     }
+    for (const { ref, state } of after.values()) this.#stage(ref, state)
+    this.postings.push(posting)
   }
 
   /** Changes a table when the turn commits. The caller has checked that the delta applies. */
@@ -111,6 +114,7 @@ export class Turn implements ReadScope {
 
   /** Sets the alarm of that actor and name; an earlier one of the same name is void. */
   setAlarm<Args>(ref: ActorRef, name: string, at: number, command: Command<Args>, args: Args): void {
+    assert(Number.isSafeInteger(at), `the deadline of ${ref.id}#${name} is ${at}, not a whole millisecond`)
     this.alarms.push({ actor: ref.id, name, at, command: command.name, args })
   }
 
