@@ -1,0 +1,160 @@
+/**
+ * Follows the journal and applies it: the journal file is the queue, so a slow Postgres costs disk, not memory.
+ *
+ * P1 After any failure, also that of a commit whose fate is unknown, the mark in Postgres says where to go on.
+ * P2 It never gives up: what is not about a single row is tried again, with growing, jittered delays.
+ * B1 Two batches are in memory at most: the one being written and, under load, the next.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { unpackRecord } from '../../engine/record.js'
+import { JournalReader } from '../journal/reader.js'
+import type { Sql } from '../postgres/connection.js'
+import { applyBatch, MarkMovedError, readMark } from './apply.js'
+import { Batch } from './batch.js'
+import { foldRecord } from './fold.js'
+import { type FromWorker, PARKED_REPORTED_MAX, type WorkerSetup } from './protocol.js'
+
+/** Read and folded between two turns of the event loop, which the statements under way need to be sent. */
+const SLICE_BYTES = 128 * 1024
+
+export class Tail {
+  #durableSeq = 0
+  #draining = false
+  #wake: (() => void) | undefined
+  #failures = 0
+  #purgedAt = 0
+
+  constructor(
+    readonly setup: WorkerSetup,
+    readonly sql: Sql,
+    readonly report: (message: FromWorker) => void,
+  ) {}
+
+  announce(durableSeq: number): void {
+    this.#durableSeq = Math.max(this.#durableSeq, durableSeq)
+    this.#wake?.()
+  }
+
+  /** Lets `run` return once everything announced is applied. */
+  drain(): void {
+    this.#draining = true
+    this.#wake?.()
+  }
+
+  async run(): Promise<void> {
+    for (;;) {
+      try {
+        await this.#follow()
+        return
+      } catch (error) {
+        if (!(error instanceof MarkMovedError)) await this.#waitToRetry(error)
+      }
+    }
+  }
+
+  async #follow(): Promise<void> {
+    const { setup, sql } = this
+    const appliedSeq = await readMark(sql, setup.shard)
+    this.report({ kind: 'applied', appliedSeq, lagMs: 0, records: 0, rows: 0, batchMillis: 0 })
+    const reader = new JournalReader({ directory: setup.directory, fromSeq: appliedSeq + 1 })
+    let ahead: Promise<Batch> | undefined
+    try {
+      for (;;) {
+        const batch = ahead === undefined ? await this.#nextBatch(reader) : await ahead
+        if (batch === undefined) return
+        const startedAt = performance.now()
+        const applying = applyBatch(sql, setup.shard, batch)
+        ahead = this.#isLoaded(reader) ? this.#fold(reader) : undefined
+        ahead?.catch(() => {}) // dealt with when its turn comes
+        this.#reportApplied(batch, await applying, startedAt)
+        await this.#purge(batch.lastAt)
+      }
+    } finally {
+      await ahead?.catch(() => {})
+      await reader.close()
+    }
+  }
+
+  #isLoaded(reader: JournalReader): boolean {
+    return this.#durableSeq - reader.nextSeq + 1 >= this.setup.limits.lingerRecordsMax
+  }
+
+  /** Undefined when draining is done. */
+  async #nextBatch(reader: JournalReader): Promise<Batch | undefined> {
+    while (this.#durableSeq < reader.nextSeq) {
+      if (this.#draining) return undefined
+      await this.#changed()
+    }
+    const deadline = performance.now() + this.setup.limits.lingerMs
+    for (;;) {
+      const leftMs = deadline - performance.now()
+      if (leftMs <= 0 || this.#draining || this.#isLoaded(reader)) return this.#fold(reader)
+      await this.#changed(leftMs)
+    }
+  }
+
+  async #fold(reader: JournalReader): Promise<Batch> {
+    const { shard, limits } = this.setup
+    const batch = new Batch(reader.nextSeq - 1)
+    const throughSeq = Math.min(this.#durableSeq, batch.previousSeq + limits.batchRecordsMax)
+    let bytes = 0
+    while (reader.nextSeq <= throughSeq && bytes < limits.batchBytesMax) {
+      for (const { body } of await reader.next(throughSeq, SLICE_BYTES)) {
+        foldRecord(shard, unpackRecord(body), batch)
+        bytes += body.length
+      }
+      await nextTurn()
+    }
+    return batch
+  }
+
+  #reportApplied(batch: Batch, { rows, parked }: Awaited<ReturnType<typeof applyBatch>>, startedAt: number): void {
+    this.#failures = 0
+    if (parked.length > 0) {
+      const named = parked.slice(0, PARKED_REPORTED_MAX).map(({ row: _, ...what }) => what)
+      this.report({ kind: 'parked', rows: named, count: parked.length })
+    }
+    this.report({
+      kind: 'applied',
+      appliedSeq: batch.lastSeq,
+      lagMs: Date.now() - batch.lastAt,
+      records: batch.records,
+      rows,
+      batchMillis: performance.now() - startedAt,
+    })
+  }
+
+  /** Client keys older than the window are of no use. `at` is the time of the records, so a replay purges alike. */
+  async #purge(at: number): Promise<void> {
+    const { shard, limits } = this.setup
+    if (performance.now() - this.#purgedAt < limits.purgeIntervalMs) return
+    this.#purgedAt = performance.now()
+    await this.sql`
+      delete from idempotency where ctid = any(array(
+        select ctid from idempotency
+        where shard = ${shard} and not forever and at_ms < ${at - limits.idempotencyWindowMs}
+        order by at_ms limit ${limits.purgeRowsMax}))`
+  }
+
+  // P2
+  async #waitToRetry(error: unknown): Promise<void> {
+    const { retryDelayMinMs, retryDelayMaxMs } = this.setup.limits
+    const ceilingMs = Math.min(retryDelayMinMs * 2 ** this.#failures, retryDelayMaxMs)
+    const delayMs = Math.round(ceilingMs * (0.5 + Math.random() / 2))
+    this.#failures += 1
+    this.report({ kind: 'retrying', error: error instanceof Error ? error.message : String(error), delayMs })
+    await new Promise((resolve) => setTimeout(resolve, delayMs))
+  }
+
+  /** Resolves at the next announcement, at the call to drain, or after `ms`. */
+  #changed(ms?: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = ms === undefined ? undefined : setTimeout(() => this.#wake?.(), ms)
+      this.#wake = () => {
+        clearTimeout(timer)
+        this.#wake = undefined
+        resolve()
+      }
+    })
+  }
+}
