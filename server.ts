@@ -158,8 +158,8 @@ function readiness(core: Core, stopping: boolean) {
   const reasons: string[] = []
   if (stopping) reasons.push('stopping')
   if (core.shard.lifecycle !== 'running') reasons.push(`the shard is ${core.shard.lifecycle}`)
-  const { lag_records: lag = 0, lag_records_max: lagMax = 0 } = core.shard.gauges()
-  if (lag > lagMax) reasons.push('Postgres is too far behind')
+  const { lastSeq, appliedSeq, limits } = core.shard
+  if (lastSeq - appliedSeq > limits.lagRecordsMax) reasons.push('Postgres is too far behind')
   return { ok: reasons.length === 0, reasons }
 }
 
@@ -252,7 +252,8 @@ async function ensureAdmin(settings: Settings, services: Services): Promise<stri
 }
 
 function exposeGauges(metrics: CoreMetrics, core: Core, services: Services): void {
-  metrics.gauges('shard', 'The shard', () => core.shard.gauges())
+  const { lagRecordsMax } = core.shard.limits
+  metrics.gauges('shard', 'The shard', () => ({ ...core.shard.gauges(), lag_records_max: lagRecordsMax }))
   metrics.gauges('journal', 'The journal', () => ({ ...core.journal.stats }))
   metrics.gauges('projector', 'Write-behind', () => {
     const { state, lastError: _, ...numbers } = core.projector.stats

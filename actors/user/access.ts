@@ -25,13 +25,13 @@ export function createAccess(user: UserActor) {
 
     requireSession,
 
-    /** The calling member, with a live session and not suspended. */
+    /** The calling member, not suspended and with a live session. A suspension ended them all, so it is told first. */
     requireMember(turn: Turn): UserRef {
-      const ref = requireSession(turn, turn.who)
-      if (turn.value(ref) === 'suspended') {
+      const ref = user.ref(turn.who.userId)
+      if (turn.exists(ref) && turn.value(ref) === 'suspended') {
         throw new DomainError('forbidden', 'account_suspended', 'This account is suspended. Contact support.')
       }
-      return ref
+      return requireSession(turn, turn.who)
     },
 
     /** The id of the calling admin; the system itself (command line, drivers) may do what an admin may. */
