@@ -3,7 +3,13 @@ import { z } from 'zod'
 import { defineCommand, Refusal } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { ReadScope, Turn } from '../../engine/turn.js'
-import { type Directory, keyOf, suggestUsername } from '../members/directory.js'
+import {
+  type Directory,
+  keyOf,
+  suggestUsername,
+  USERNAME_LENGTH_MAX,
+  USERNAME_LENGTH_MIN,
+} from '../members/directory.js'
 import type { LoyaltyRules } from '../programs/rules.js'
 import { quarterOf } from '../programs/tiers.js'
 import { liveSession, sessionEnded } from '../user/access.js'
@@ -21,8 +27,8 @@ export interface AccountWorld {
 
 export const username = z
   .string()
-  .min(3)
-  .max(50)
+  .min(USERNAME_LENGTH_MIN)
+  .max(USERNAME_LENGTH_MAX)
   .regex(/^[A-Za-z0-9_.-]+$/, 'letters, digits, dot, dash and underscore only')
 
 /** What a new member tells (BJ-AUTH-07); the password is checked and hashed at the edge. */
@@ -139,7 +145,7 @@ export function accountCommands(world: AccountWorld) {
     },
   })
 
-  const unlock = defineCommand({
+  const unlockAccount = defineCommand({
     name: 'account.unlock',
     input: z.object({ userId: z.string() }),
     who: 'system',
@@ -159,7 +165,7 @@ export function accountCommands(world: AccountWorld) {
       const ref = account.ref(userId)
       turn.step(ref, { type: 'login.failed', ip, at: turn.at })
       const { lockedUntil } = turn.context(ref)
-      if (turn.value(ref) === 'locked') turn.setAlarm(ref, 'unlock', lockedUntil, unlock, { userId })
+      if (turn.value(ref) === 'locked') turn.setAlarm(ref, 'unlock', lockedUntil, unlockAccount, { userId })
       return { lockedUntil }
     },
   })
@@ -209,7 +215,7 @@ export function accountCommands(world: AccountWorld) {
     },
   })
 
-  return { open, logIn, failLogin, unlock, refresh, logOut, refuseWhileLocked }
+  return { open, logIn, failLogin, unlockAccount, refresh, logOut, refuseWhileLocked }
 }
 
 function unprocessable(code: string, field: string, message: string): DomainError {

@@ -164,7 +164,9 @@ export function credentialCommands(world: AccountWorld, access: MemberAccess) {
       const ref = ownAccount(turn)
       const { twoFactor } = turn.context(ref)
       if (twoFactor === null) throw new DomainError('conflict', 'two_factor_not_begun', 'Begin the enrolment first.')
-      turn.step(ref, { type: 'two_factor.set', twoFactor: { ...twoFactor, enabled: true, lastStep: step } })
+      // Enabled once more, an older code must not bring back those used since.
+      const lastStep = Math.max(step, twoFactor.lastStep)
+      turn.step(ref, { type: 'two_factor.set', twoFactor: { ...twoFactor, enabled: true, lastStep } })
       return null
     },
   })

@@ -160,7 +160,9 @@ export function keyOf(text: string): NameKey {
   return { hi: digest.readUInt32BE(0), lo: digest.readUInt32BE(4) }
 }
 
-/** Usernames are at most 50 characters; this leaves room for the longest number. */
+export const USERNAME_LENGTH_MIN = 3
+export const USERNAME_LENGTH_MAX = 50
+/** Leaves room for the longest number. */
 const USERNAME_BASE_MAX = 40
 /** Numbered names tried in turn before the member number is used. */
 const USERNAME_TRIES_MAX = 50
@@ -171,7 +173,7 @@ export function suggestUsername(fullName: string, directory: Directory): string 
     .normalize('NFKD')
     .toLowerCase()
     .replace(/[^a-z0-9]/g, '')
-  const base = letters.slice(0, USERNAME_BASE_MAX) || 'member'
+  const base = letters.length < USERNAME_LENGTH_MIN ? `${letters}member` : letters.slice(0, USERNAME_BASE_MAX)
   const isFree = (username: string) => directory.memberByUsername(username) === null
   if (isFree(base)) return base
   for (let number = 2; number <= USERNAME_TRIES_MAX; number++) {

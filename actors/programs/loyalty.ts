@@ -1,5 +1,6 @@
 /** A loyalty program: the actors, tables and commands that scan-and-win platforms share, run by one set of rules. */
 import type { ActorType } from '../../engine/actor.js'
+import { assert } from '../../engine/assert.js'
 import type { Command, Program } from '../../engine/command.js'
 import type { AnyTable, View } from '../../engine/table.js'
 import { accountCommands } from '../account/commands.js'
@@ -46,6 +47,8 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
   const { refuseWhileLocked: _, ...accountOnly } = accounts
 
   const commands = { ...scans, ...accountOnly, ...credentials, ...users, ...codes, ...volumes, ...treasuries }
+  const keys = [scans, accountOnly, credentials, users, codes, volumes, treasuries].flatMap(Object.keys)
+  assert(keys.length === Object.keys(commands).length, 'two commands of a program have one key, so one is lost')
   const queries = { ...memberQueries(rules, user, account, access), listBatches, listUnlocks }
   const program: Program = {
     name,

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { defineCommand } from '../../engine/command.js'
+import { DomainError } from '../../engine/errors.js'
 import type { Turn } from '../../engine/turn.js'
 import type { MemberAccess } from '../user/access.js'
 import { compFunded, type Pool, pool, treasuryFunded } from './facts.js'
@@ -8,6 +9,9 @@ import type { UnfundedComps } from './unfunded-comps.js'
 
 /** Comps funded in one turn; the rest follow in turns of their own, so that no turn grows without bound. */
 const FUNDED_PER_TURN_MAX = 500
+
+/** Micro-USDT ever paid into a pool: beyond any real money, and well within the 64 bits that records hold. */
+const PAID_IN_MAX = 10n ** 18n
 
 /** Moves money from available to held, if there is enough. */
 export function tryHold(turn: Turn, from: Pool, compId: string, amount: bigint): boolean {
@@ -53,6 +57,9 @@ export function treasuryCommands(access: MemberAccess, unfunded: UnfundedComps) 
     handle: (turn, { pool: into, amount, reference }) => {
       const by = access.requireAdmin(turn)
       const account = treasuryOf(into)
+      if (amount - turn.balance(account, 'funding') > PAID_IN_MAX) {
+        throw new DomainError('unprocessable', 'amount_too_large', 'No pool is paid in so much.', { field: 'amount' })
+      }
       turn.post('treasury.fund', reference, [
         { account, name: 'funding', amount: -amount },
         { account, name: 'available', amount },

@@ -8,7 +8,10 @@ export type TierName = z.output<typeof tierName>
 export const device = z.enum(['mobile', 'desktop'])
 export type Device = z.output<typeof device>
 
-/** A member's effective tier changed (BJ-TIER-07). One row of tier history each (BJ-TIER-06). */
+/**
+ * A member's effective tier changed (BJ-TIER-07), or only how it is held: `from` and `to` are then the same.
+ * One row of tier history each (BJ-TIER-06).
+ */
 export const tierChanged = defineFact(
   'tier.changed',
   z.object({

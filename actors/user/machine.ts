@@ -6,7 +6,7 @@ import { setup } from 'xstate'
 import { defineActor } from '../../engine/actor.js'
 import type { Fact } from '../../engine/fact.js'
 import type { LoyaltyRules } from '../programs/rules.js'
-import { type Quarter, standingIn, type TierBasis } from '../programs/tiers.js'
+import { type Quarter, rankOf, standingIn, type TierBasis } from '../programs/tiers.js'
 import { type Decision as DecisionOn, deciderFor } from '../shared/decide.js'
 import {
   type Device,
@@ -38,8 +38,9 @@ export interface UserContext extends TierBasis {
   readonly isAdmin: boolean
   readonly referrerId: string | null
   readonly lifetimeScans: number
-  /** The effective tier when it was last announced. */
+  /** The effective tier when it was last announced, and whether it was then held beyond the quarter. */
   readonly tier: TierName
+  readonly locked: boolean
   /** Times of accepted scans within the velocity window, oldest first (BJ-FRD-01). */
   readonly scanTimes: readonly number[]
   readonly place: Place | null
@@ -83,7 +84,7 @@ const decide = deciderFor<UserContext, UserEvent>()
 
 /** Builds the `user` actor type of a program. */
 export function createUserActor(rules: LoyaltyRules) {
-  /** The tier that follows from `basis`, announced if it differs from the last one announced. */
+  /** The tier that follows from `basis`, announced if it, or how it is held, differs from what was announced last. */
   function retier(
     context: UserContext,
     basis: TierBasis,
@@ -92,9 +93,10 @@ export function createUserActor(rules: LoyaltyRules) {
   ): Decision {
     const { tier, locked, quarterScans } = standingIn(rules, basis, quarter)
     const { quarter: key, referralTins, override } = basis
-    const next = { quarter: key, quarterScans, referralTins, override, tier }
-    if (tier === context.tier) return { context: next }
-    const fell = because === 'scan' && context.quarter !== quarter.key
+    const next = { quarter: key, quarterScans, referralTins, override, tier, locked }
+    if (tier === context.tier && locked === context.locked) return { context: next }
+    // Only an admin or the end of a quarter takes a tier away.
+    const fell = because !== 'admin' && rankOf(rules, tier) < rankOf(rules, context.tier)
     const fact = tierChanged.make({
       userId: context.userId,
       number: context.number,
@@ -178,6 +180,7 @@ export function createUserActor(rules: LoyaltyRules) {
       override: null,
       lifetimeScans: 0,
       tier: rules.tiers[0].name,
+      locked: false,
       scanTimes: [],
       place: null,
       guesses: 0,

@@ -21,11 +21,14 @@ import { chipEarned, compAwarded, milestoneUnclaimed, scanAccepted, scanFlagged,
 import type { UserActor } from './machine.js'
 import { speedBetween } from './travel.js'
 
+/** The last moment a date can name; beyond it a time is not a number. */
+const CLIENT_TIME_MAX_MS = 8.64e15
+
 /** What the member sends; the edge adds the address it came from. */
 export const scanRequest = z.object({
   code: z.string().max(64),
   /** The client's clock; stored, never believed (BJ-T33). */
-  timestamp: z.union([z.iso.datetime({ offset: true }), z.number().int().nonnegative()]).optional(),
+  timestamp: z.union([z.iso.datetime({ offset: true }), z.number().int().min(0).max(CLIENT_TIME_MAX_MS)]).optional(),
   location: z.object({ lat: z.number().min(-90).max(90), lng: z.number().min(-180).max(180) }).optional(),
   device_id: z.string().min(1).max(255).optional(),
   method: z.enum(['qr', 'manual']).optional(),
@@ -253,11 +256,14 @@ function checkTravel(world: ScanWorld, turn: Turn, ref: UserRef, args: ScanArgs)
   }
 }
 
-/** Awards one prize; money is held at once if the pool has it, otherwise the comp waits for funds (BJ-COMP-07). */
+/**
+ * Awards one prize; money is held at once if the pool has it, otherwise the comp waits for funds (BJ-COMP-07).
+ * It also waits while older ones do, or small comps would for ever take what a large one waits for.
+ */
 function award(world: ScanWorld, turn: Turn, ref: UserRef, prize: MilestoneRule, ordinal: number): void {
   const { compType, amount, label } = prize
   const compId = turn.newId()
-  const funded = amount === 0n || tryHold(turn, 'member', compId, amount)
+  const funded = amount === 0n || (world.unfunded.size === 0 && tryHold(turn, 'member', compId, amount))
   if (!funded) turn.change(world.unfunded, { op: 'waits', compId, userId: ref.key, amount })
   if (compType === 'trip') turn.step(world.volume.ref('tins'), { type: 'trip.awarded', at: turn.at })
   turn.step(ref, { type: 'comp.credited', amount })

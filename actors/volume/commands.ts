@@ -5,7 +5,7 @@ import type { ReadScope } from '../../engine/turn.js'
 import type { LoyaltyRules } from '../programs/rules.js'
 import type { MemberAccess } from '../user/access.js'
 import type { UserActor } from '../user/machine.js'
-import { averageTins, thresholdOf, type VolumeActor } from './machine.js'
+import { averageTins, isUnlocked, thresholdOf, type VolumeActor } from './machine.js'
 
 const TINS_PER_SALE_MAX = 10_000_000
 
@@ -83,7 +83,7 @@ export function volumeCommands(world: {
         tinsPerMonth: thresholdOf(rules, context, rule.compType),
         average: averageTins(context, scope.at),
         unlockedAt: context.unlocked[rule.compType] ?? null,
-        unlocked: context.unlocked[rule.compType] !== undefined || thresholdOf(rules, context, rule.compType) === 0,
+        unlocked: isUnlocked(rules, context, rule.compType),
       }))
     },
   })

@@ -47,7 +47,7 @@ export function averageTins({ months }: VolumeContext, at: number): number {
 /** Why a comp type cannot be won now, or null. */
 export function barredBy(rules: LoyaltyRules, volume: VolumeContext, at: number) {
   return (compType: CompType): 'locked' | 'monthly_limit' | null => {
-    if (volume.unlocked[compType] === undefined && thresholdOf(rules, volume, compType) > 0) return 'locked'
+    if (!isUnlocked(rules, volume, compType)) return 'locked'
     if (compType !== 'trip') return null
     const perTrip = Math.max(1, thresholdOf(rules, volume, 'trip'))
     const allowed = Math.max(1, Math.floor(averageTins(volume, at) / perTrip))
@@ -56,8 +56,16 @@ export function barredBy(rules: LoyaltyRules, volume: VolumeContext, at: number)
 }
 
 export function thresholdOf(rules: LoyaltyRules, volume: VolumeContext, compType: CompType): number {
-  const rule = rules.unlocks.find((unlock) => unlock.compType === compType)
-  return volume.thresholds[compType] ?? rule?.tinsPerMonth ?? 0
+  return volume.thresholds[compType] ?? firstThreshold(rules, compType)
+}
+
+/** What starts with no threshold is unlocked from the first day, whatever is set later (BJ-UNL-01, BJ-T08). */
+export function isUnlocked(rules: LoyaltyRules, volume: VolumeContext, compType: CompType): boolean {
+  return volume.unlocked[compType] !== undefined || firstThreshold(rules, compType) === 0
+}
+
+function firstThreshold(rules: LoyaltyRules, compType: CompType): number {
+  return rules.unlocks.find((unlock) => unlock.compType === compType)?.tinsPerMonth ?? 0
 }
 
 export function createVolumeActor(rules: LoyaltyRules) {
@@ -66,7 +74,7 @@ export function createVolumeActor(rules: LoyaltyRules) {
     const average = averageTins(context, at)
     const reached = rules.unlocks
       .map(({ compType }) => compType)
-      .filter((type) => context.unlocked[type] === undefined && average >= thresholdOf(rules, context, type))
+      .filter((type) => !isUnlocked(rules, context, type) && average >= thresholdOf(rules, context, type))
     if (reached.length === 0) return { context, facts: [] }
     const unlocked = { ...context.unlocked, ...Object.fromEntries(reached.map((type) => [type, at])) }
     return {
@@ -88,7 +96,7 @@ export function createVolumeActor(rules: LoyaltyRules) {
   }
 
   function unlock(context: VolumeContext, { at, compType, by }: Of<'unlocked'>): Decision<VolumeContext> {
-    if (context.unlocked[compType] !== undefined) return { context: {} }
+    if (isUnlocked(rules, context, compType)) return { context: {} }
     const fact = compUnlocked.make({ compType, average: averageTins(context, at), by })
     return { context: { unlocked: { ...context.unlocked, [compType]: at } }, facts: [fact] }
   }
