@@ -172,6 +172,7 @@ export function adminRoutes(services: Services): Route[] {
     summary: 'Record money paid into a pool; the same reference counts once, for ever',
     body: z.object({ pool, amount, reference: z.string().min(1).max(128) }),
     response: done,
+    errors: [{ status: 422, code: 'amount_too_large', when: 'The pool would hold more than it can count.' }],
     handle: async ({ body, principal }) => {
       await shard.execute(commands.fund, {
         args: { pool: body.pool, amount: microOf(body.amount), reference: body.reference },
