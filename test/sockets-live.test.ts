@@ -1,4 +1,5 @@
 import t from 'tap'
+import { servePages } from '../gateway/pages/index.js'
 import { Follower, type Position } from '../gateway/pages/live/follower.js'
 import { client, comp, nextEvent, RawWebSocket, scan, startSockets, type Told, tier, until } from './support/sockets.js'
 
@@ -154,4 +155,54 @@ t.test('a follower of the feed shows every item once through reconnections, or s
   await reconnect(60, 5)
   t.same([starts, shown], [2, Array.from({ length: 25 }, (_, index) => 91 + index)], 'too much was missed')
   time.pass(1)
+})
+
+t.test('nothing is lost or doubled while clients change from polling to websocket', async (t) => {
+  const { url, publish } = await startSockets(t)
+  const clients = Array.from({ length: 5 }, () => client(t, `${url}/insights/live`))
+  let won = 0
+  const onWebSocket = () => clients.every(({ io, told }) => told.length > 0 && io.engine.transport.name === 'websocket')
+  await until(() => {
+    publish(comp('ann', `c${++won}`))
+    return onWebSocket()
+  })
+  for (let n = 0; n < 50; n += 1) publish(comp('ann', `c${++won}`))
+  for (const { told } of clients) {
+    await until(() => of(told, 'feed').at(-1)?.offset === won)
+    const from = of(told, 'snapshot')[0]?.offset
+    t.same(
+      of(told, 'feed').map(({ offset }) => offset),
+      Array.from({ length: won - from }, (_, n) => from + 1 + n),
+    )
+  }
+})
+
+t.test('only pages of the origins named may read what a poll says', async (t) => {
+  const { url } = await startSockets(t, { allowedOrigins: ['https://shop.example'] })
+  const poll = async (origin: string) => {
+    const { headers } = await fetch(`${url}/socket.io/?EIO=4&transport=polling`, { headers: { origin } })
+    return headers.get('access-control-allow-origin')
+  }
+  t.same([await poll('https://shop.example'), await poll('https://elsewhere.example')], ['https://shop.example', null])
+})
+
+t.test('the page at / and all it needs come from this server', async (t) => {
+  const { app, url } = await startSockets(t)
+  servePages(app)
+  const page = await fetch(`${url}/`)
+  t.match(page.headers.get('content-type'), 'text/html')
+  t.match(page.headers.get('content-security-policy'), "default-src 'none'")
+  const html = await page.text()
+  const links = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, link = '']) => link)
+  t.same(
+    links.filter((link) => !/^(\/[^/]|data:)/.test(link)),
+    [],
+  )
+  const types = { '/live.css': 'text/css', '/live.js': 'text/javascript' }
+  for (const [path, type] of Object.entries(types)) {
+    t.ok(links.includes(path))
+    const file = await fetch(url + path)
+    t.equal(file.status, 200, path)
+    t.match(file.headers.get('content-type'), type)
+  }
 })

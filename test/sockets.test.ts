@@ -220,6 +220,8 @@ t.test('who takes over a connection does not hear what is meant for the member b
   const { url, publish } = await startSockets(t)
   const live = client(t, `${url}/insights/live`, undefined, { transports: ['websocket'] })
   await nextEvent(live, 'snapshot')
+  const annElsewhere = client(t, url, 'ann/s9')
+  await nextEvent(annElsewhere, 'position')
   const heard: string[] = []
   live.io.engine.on('data', (data) => heard.push(String(data)))
   const personal = live.io.socket('/', { auth: { token: 'ann/s1' } })
@@ -230,6 +232,7 @@ t.test('who takes over a connection does not hear what is meant for the member b
   await nextEvent(personal, 'position')
   publish(comp('ann', 'secret-of-ann'), comp('bob', 'of-bob'))
   await until(() => heard.some((message) => message.includes('of-bob')))
+  await until(() => annElsewhere.told.length === 2)
   t.notOk(heard.some((message) => message.includes('secret-of-ann')))
   personal.disconnect()
 })

@@ -72,6 +72,7 @@ export class Connections {
     const client = this.app.clientOf(connection.request)
     this.#count(client, 1)
     this.#boundPolling(connection)
+    closeAtOnce(connection)
     connection.once('close', (reason: string) => {
       this.#count(client, -1)
       this.metrics.closed(this.app.isSlow(connection.transport) ? 'slow_client' : reason)
@@ -107,4 +108,13 @@ export class Connections {
     if (count === 0) this.#perAddress.delete(client.limitKey)
     else this.#perAddress.set(client.limitKey, count)
   }
+}
+
+/**
+ * engine.io waits up to 45 seconds to tell a polling client, which may never poll again, that it is closed. The next
+ * poll is refused anyway, and that tells it, too.
+ */
+function closeAtOnce(connection: Connection): void {
+  const close = connection.close.bind(connection)
+  connection.close = (discard) => close(discard === true || !connection.transport.writable)
 }

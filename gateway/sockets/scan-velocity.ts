@@ -55,19 +55,16 @@ export class ScanVelocity {
   }
 
   #advance(to: number): void {
-    if (to <= this.#second) return
-    if (to - this.#second >= KEPT_SECONDS) {
-      if (Math.floor(to / DAY_SECONDS) !== Math.floor(this.#second / DAY_SECONDS)) this.#peak = 0
-      this.#counts.fill(0)
-      this.#perMinute = 0
-      this.#second = to
-      return
-    }
-    while (this.#second < to) {
+    const stepwise = Math.min(to, this.#second + KEPT_SECONDS)
+    while (this.#second < stepwise) {
       this.#second += 1
       this.#perMinute -= this.#at(this.#second - WINDOW_SECONDS)
       this.#counts[this.#second % KEPT_SECONDS] = 0
       if (this.#second % DAY_SECONDS === 0) this.#peak = this.#perMinute
     }
+    if (to <= this.#second) return
+    // Everything kept has been passed and is zero by now.
+    if (Math.floor(to / DAY_SECONDS) !== Math.floor(this.#second / DAY_SECONDS)) this.#peak = 0
+    this.#second = to
   }
 }
