@@ -1,3 +1,4 @@
+import type { HttpRequest, HttpResponse } from 'uWebSockets.js'
 import { BlockList, isIP, SocketAddress } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import { assert } from '../../../engine/assert.js'
@@ -48,6 +49,12 @@ export class ClientAddresses {
       this.peers.set(key, client)
     }
     return client
+  }
+
+  /** The client of a request; to be asked before the handler of uWS returns. */
+  ofRequest(res: HttpResponse, req: HttpRequest): Client {
+    const peer = this.ofPeer(res.getRemoteAddress())
+    return peer.trustedProxy ? this.behind(peer, everyForwardedFor(req)) : peer
   }
 
   /**
@@ -101,4 +108,13 @@ function networkOf(ip: string): string {
   const omitted = tail === undefined ? 0 : 8 - left.length - right.length - (right.at(-1)?.includes('.') ? 1 : 0)
   const groups = [...left, ...Array<string>(omitted).fill('0'), ...right]
   return `${groups.slice(0, 4).join(':')}::/64`
+}
+
+/** All `X-Forwarded-For` lines in order: a proxy may add its own line below one the client forged. */
+function everyForwardedFor(req: HttpRequest): string {
+  const lines: string[] = []
+  req.forEach((name, value) => {
+    if (name === 'x-forwarded-for') lines.push(value)
+  })
+  return lines.join(',')
 }

@@ -76,8 +76,7 @@ function beginLater(exchange: Exchange, head: Head, pending: Promise<Principal |
 export function identify(exchange: Exchange, req: HttpRequest): void {
   const { server, plan } = exchange
   if (server.clients.trustsProxies && req.getHeader('x-forwarded-for') !== '') {
-    const peer = server.clients.ofPeer(exchange.res.getRemoteAddress())
-    exchange.client = peer.trustedProxy ? server.clients.behind(peer, everyForwardedFor(req)) : peer
+    exchange.client = server.clients.ofRequest(exchange.res, req)
   }
   if (server.corsHeaders !== undefined) exchange.corsHeaders = server.corsHeaders.get(req.getHeader('origin'))
   const { headers } = plan.route
@@ -85,15 +84,6 @@ export function identify(exchange: Exchange, req: HttpRequest): void {
   exchange.declaredHeaders = new Map(
     headers.map((name) => [name, req.getHeader(name)] as const).filter(([, v]) => v !== ''),
   )
-}
-
-/** All `X-Forwarded-For` lines in order: a proxy may add its own line below one the client forged. */
-function everyForwardedFor(req: HttpRequest): string {
-  const lines: string[] = []
-  req.forEach((name, value) => {
-    if (name === 'x-forwarded-for') lines.push(value)
-  })
-  return lines.join(',')
 }
 
 function readHead(plan: Plan, req: HttpRequest): Head {
