@@ -10,6 +10,7 @@ import { scanRequest } from './actors/user/scan.js'
 import { type Core, environment, openCore } from './core.js'
 import { CoreMetrics } from './core-metrics.js'
 import { system } from './engine/command.js'
+import { storageUnavailable } from './engine/outcome.js'
 import { KeySet } from './gateway/auth/keys.js'
 import { LoginGuard } from './gateway/auth/login-guard.js'
 import { OneTimeCodes } from './gateway/auth/one-time-codes.js'
@@ -105,10 +106,7 @@ async function serve(settings: Settings, log: Logger, core: Core, metrics: CoreM
     parseScan: socketScan,
     submitScan: (principal, { idempotency_key: idempotencyKey, ...scan }, { ip }) =>
       submitScan(services, principal, scan, { ip, idempotencyKey }),
-    clientOf: (res, req) => {
-      const peer = clients.ofPeer(res.getRemoteAddress())
-      return peer.trustedProxy ? clients.behind(peer, req.getHeader('x-forwarded-for')) : peer
-    },
+    clientOf: (res, req) => clients.ofRequest(res, req),
     addressBucket: limits.bucket('ip'),
     velocity: new ScanVelocity(),
     scansSoFar: core.scansSoFar,
@@ -191,6 +189,12 @@ async function openServices(
   core: Core,
 ): Promise<{ services: Services; keys: KeySet }> {
   const { now, newId } = environment
+  /** Postgres may be away for a while (P2): who needs it is asked to come again. */
+  const read = <T>(rows: Promise<T>): Promise<T> =>
+    rows.catch((error: unknown) => {
+      log.error({ err: error }, 'a read from Postgres failed')
+      throw storageUnavailable()
+    })
   const keyDirectory = join(settings.DATA_DIR, 'keys')
   const keys = await KeySet.open({ directory: keyDirectory, clock: now })
   const box = await SecretBox.load({
@@ -201,10 +205,10 @@ async function openServices(
     shard: core.shard,
     program: core.program,
     reads: {
-      recentScans: (userId, page) => recentScans(core.sql, userId, page),
-      codeHistory: (code) => codeHistory(core.sql, code),
-      scanFlags: (page) => scanFlags(core.sql, page),
-      batchTimes: () => batchTimes(core.sql),
+      recentScans: (userId, page) => read(recentScans(core.sql, userId, page)),
+      codeHistory: (code) => read(codeHistory(core.sql, code)),
+      scanFlags: (page) => read(scanFlags(core.sql, page)),
+      batchTimes: () => read(batchTimes(core.sql)),
     },
     tokens: new Tokens({ signer: keys, keys, issuer: PRODUCT, audience: TOKEN_AUDIENCE, clock: now }),
     passwords: await Passwords.create({}),

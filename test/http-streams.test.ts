@@ -383,3 +383,16 @@ t.test('stopping lets requests in flight finish, refuses new ones, and waits onl
   await Promise.all([t.rejects(cut), hung.server.close()])
   t.equal(await inFlight(hung.metrics), 0)
 })
+
+t.test('a request that was on its way when the server stopped is refused, not cut', async (t) => {
+  const { port, server } = await startHttp(t, [], { lingerMs: 300 })
+  const kept = rawClient(port)
+  const ask = 'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n'
+  kept.socket.write(ask)
+  await until(() => kept.text().endsWith('}'))
+  const closed = server.close()
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve))
+  kept.socket.write(ask)
+  await Promise.all([kept.ended, closed])
+  t.match(kept.text(), /^HTTP\/1.1 200 .*HTTP\/1.1 503 .*connection: close.*"code":"stopping"/is)
+})

@@ -41,6 +41,7 @@ export async function startHttp(
     log: { error: (context) => failures.push(context as LoggedFailure) },
     ready: () => ({ ok: true, reasons: [] }),
     closeTimeoutMs: 200,
+    lingerMs: 0,
     ...options,
   })
   const port = await server.listen(0, '127.0.0.1')

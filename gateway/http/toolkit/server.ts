@@ -24,6 +24,7 @@ const BODY_BYTES_MAX = 64 * 1024
 const UPLOAD_BYTES_MAX = 1024 * 1024 * 1024
 const IN_FLIGHT_MAX = 10_000
 const CLOSE_TIMEOUT_MS = 10_000
+const LINGER_MS = 250
 const EXCLUSIVE_PORT = 1
 
 export interface HttpServerOptions {
@@ -52,6 +53,8 @@ export interface HttpServerOptions {
   readonly checkResponses?: boolean
   /** How long `close` waits for requests in flight, 10 s by default. */
   readonly closeTimeoutMs?: number
+  /** How long `close` at least refuses requests that were on their way, instead of cutting them; 250 ms by default. */
+  readonly lingerMs?: number
 }
 
 export interface HttpServer {
@@ -70,7 +73,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const documented = [...routes, documentRoute(routes, options.info)]
   register(app, documented, context, options.limits)
   serveDocs(app, documented, options.info.title)
-  return { app, ...lifecycle(app, context, options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS) }
+  const { closeTimeoutMs = CLOSE_TIMEOUT_MS, lingerMs = LINGER_MS } = options
+  return { app, ...lifecycle(app, context, { closeTimeoutMs, lingerMs }) }
 }
 
 function contextOf(options: HttpServerOptions): ServerContext {
@@ -169,7 +173,11 @@ function documentRoute(routes: readonly Route[], info: ApiInfo): Route {
   return route
 }
 
-function lifecycle(app: TemplatedApp, context: ServerContext, closeTimeoutMs: number) {
+function lifecycle(
+  app: TemplatedApp,
+  context: ServerContext,
+  { closeTimeoutMs, lingerMs }: { readonly closeTimeoutMs: number; readonly lingerMs: number },
+) {
   let listening: us_listen_socket | undefined
   let closed: Promise<void> | undefined
 
@@ -195,7 +203,7 @@ function lifecycle(app: TemplatedApp, context: ServerContext, closeTimeoutMs: nu
   const close = async () => {
     if (listening !== undefined) us_listen_socket_close(listening)
     context.stopping = true
-    await idle()
+    await Promise.all([idle(), new Promise((resolve) => setTimeout(resolve, lingerMs))])
     await new Promise((resolve) => setImmediate(resolve)) // the last answer is still on its way out of uWS
     app.close()
   }
