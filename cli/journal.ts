@@ -2,7 +2,7 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { unpackRecord } from '../engine/record.js'
-import { describeSegments, verifyJournal } from '../persistence/journal/inspect.js'
+import { describeSegments, type VerifyResult, verifyJournal } from '../persistence/journal/inspect.js'
 import { JournalReader } from '../persistence/journal/reader.js'
 import { CliError } from './api.js'
 import { withProgress } from './progress.js'
@@ -15,16 +15,20 @@ export async function inspectJournal(dataDirectory: string, { from, limit }: { f
   for await (const segment of describeSegments(directoryOf(dataDirectory))) print(segment)
 }
 
+/** Prints what is whole; fails when damage keeps it from printing all that was asked for. */
 async function printRecords(dataDirectory: string, from: number, limit: number): Promise<void> {
-  const { lastSeq } = await verifyJournal(directoryOf(dataDirectory))
+  const { lastSeq, problem } = await verifyJournal(directoryOf(dataDirectory))
   const reader = new JournalReader({ directory: directoryOf(dataDirectory), fromSeq: from })
-  const through = Math.min(lastSeq, from + limit - 1)
+  const lastWhole = problem === undefined ? lastSeq : problem.seq - 1
+  const through = Math.min(lastWhole, from + limit - 1)
   for (let seq = from; seq <= through; ) {
     for (const entry of await reader.next(through, READ_BYTES_MAX)) {
       print(unpackRecord(entry.body))
       seq = entry.seq + 1
     }
   }
+  if (problem !== undefined && through < from + limit - 1) throw damaged(problem)
+  if (through < from) throw new CliError(`There is no record ${from}: the journal ends at ${lastSeq}.`)
 }
 
 export async function verifyJournalOf(dataDirectory: string): Promise<void> {
@@ -36,7 +40,11 @@ export async function verifyJournalOf(dataDirectory: string): Promise<void> {
     verifyJournal(directory, ({ bytes }) => to(bytes)),
   )
   print(result)
-  if (result.problem !== undefined) throw new CliError('The journal is damaged at the position above.')
+  if (result.problem !== undefined) throw damaged(result.problem)
+}
+
+function damaged({ file, offset, seq, what }: NonNullable<VerifyResult['problem']>): CliError {
+  return new CliError(`The journal is damaged in ${file} at byte ${offset}, where record ${seq} is due: ${what}.`)
 }
 
 /** One JSON line; amounts and bytes as text. */

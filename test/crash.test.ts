@@ -100,7 +100,7 @@ t.test('SIGTERM under load: every request is answered or refused, and what was a
 
 t.test('P2: kill -9 of Postgres under load: scans go on being answered, and it catches up', async (t) => {
   let loading = true
-  const load = campaign.scanUntil(4, () => !loading)
+  const load = campaign.scanUntil(4, () => !loading, 10)
   const reader = new Client(site, members[0]?.token)
   for (let time = 1; time <= 3; time++) {
     const before = await site.postgres()

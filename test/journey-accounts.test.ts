@@ -270,5 +270,5 @@ t.test('what was told is in Postgres, and no secret is in it or in the log', asy
   })
   const [ann] = await sql`select * from users where username = 'ann.e'`
   t.match(ann, { member_id: 'BJ-0002-ST', city: 'Reno', phone: '+1 775 555 0100', country: 'US' })
-  t.notMatch(site.output, /2026|eyJ|"level":(50|60)/, 'no password, no token, no error in the log')
+  t.notMatch(site.output, /!2026|eyJ|"level":(50|60)/, 'no password, no token, no error in the log')
 })

@@ -42,14 +42,15 @@ export class Campaign {
 
   /**
    * Scans with `clients` at once until `enough` or until a scan is not accepted, each client for itself: a server that
-   * is gone is not asked again.
+   * is gone is not asked again. A pause after each scan makes the members last longer.
    */
-  async scanUntil(clients: number, enough: () => boolean): Promise<void> {
+  async scanUntil(clients: number, enough: () => boolean, pauseMs = 0): Promise<void> {
     const scanOn = async () => {
       while (!enough()) {
         const attempt = this.#next()
         await this.#send(attempt)
         if (attempt.answer === undefined) return
+        if (pauseMs > 0) await sleep(pauseMs)
       }
     }
     await Promise.all(Array.from({ length: clients }, scanOn))
