@@ -1,4 +1,5 @@
 // Members who scan without pause while the server is being hurt, and who remember everything they sent and were told.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Member, newKey, type Told } from './members.js'
 
 /** Below the limit of 60 accepted scans an hour. */
