@@ -1,32 +1,8 @@
 /** Cold reads of codes and their batches, for the admin pages. Times are milliseconds. */
 import type { CodeStatus } from '../../actors/codes/code-book.js'
+import type { CodeAttempt, CodeHistory, CodeScan } from '../../actors/codes/code-history.js'
 import { codeNumber } from '../code-number.js'
 import type { Sql } from '../postgres/connection.js'
-
-export interface CodeHistory {
-  /** Null for a code that was never generated. */
-  readonly generatedAt: number | null
-  readonly batch: number | null
-  /** What was done to it after that, oldest first. */
-  readonly changes: readonly { readonly status: CodeStatus; readonly at: number }[]
-  readonly scan: {
-    readonly scanId: string
-    readonly ordinal: number
-    readonly userId: string
-    readonly at: number
-    readonly deviceId: string | null
-    readonly ip: string | null
-  } | null
-  /** Refused attempts to scan it, newest first; at most ATTEMPTS_MAX. */
-  readonly attempts: readonly {
-    readonly attemptId: string
-    readonly userId: string
-    readonly reason: string
-    readonly at: number
-    readonly deviceId: string | null
-    readonly ip: string | null
-  }[]
-}
 
 const ATTEMPTS_MAX = 100
 
@@ -61,7 +37,7 @@ async function statusChanges(sql: Sql, row: number) {
   return rows.map(({ status, changed_at }) => ({ status, at: changed_at.getTime() }))
 }
 
-async function findScan(sql: Sql, code: bigint): Promise<CodeHistory['scan']> {
+async function findScan(sql: Sql, code: bigint): Promise<CodeScan | null> {
   const [scan] = await sql<
     { id: string; ordinal: bigint; user_id: string; scanned_at: Date; device_id: string | null; ip: string | null }[]
   >`
@@ -77,7 +53,7 @@ async function findScan(sql: Sql, code: bigint): Promise<CodeHistory['scan']> {
   }
 }
 
-async function findAttempts(sql: Sql, code: bigint): Promise<CodeHistory['attempts']> {
+async function findAttempts(sql: Sql, code: bigint): Promise<CodeAttempt[]> {
   const rows = await sql<
     { id: string; user_id: string; reason: string; attempted_at: Date; device_id: string | null; ip: string | null }[]
   >`

@@ -1,5 +1,6 @@
 /** Cold reads of scans: what memory no longer holds. Times are milliseconds, amounts micro-USDT. */
 import type { RecentScan } from '../../actors/user/recent-scans.js'
+import type { ScanFlag } from '../../actors/user/scan-flag.js'
 import { codeHalves } from '../code-number.js'
 import type { Sql } from '../postgres/connection.js'
 
@@ -39,17 +40,6 @@ interface ScanRow {
   readonly comp_type: string | null
   readonly comp_amount: bigint | null
   readonly milestone_hit: string | null
-}
-
-export interface ScanFlag {
-  readonly userId: string
-  /** The scan or attempt. */
-  readonly scanId: string
-  readonly rule: string
-  readonly detail: string
-  readonly at: number
-  /** The record it was raised in, for paging. */
-  readonly seq: number
 }
 
 /** Newest first, of one member or of all. */
