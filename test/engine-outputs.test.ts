@@ -1,8 +1,6 @@
 // Hunts: replies, refusals, reads and events that leave before what they tell of is on disk, or out of order, or after
 // a stop; limits that do not hold; a shutdown that loses something or never ends.
 import assert from 'node:assert/strict'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import t from 'tap'
 import { z } from 'zod'
@@ -12,7 +10,17 @@ import { Gate } from '../engine/gate.js'
 import { HELD_OUTPUTS_MAX } from '../engine/limits.js'
 import { Shard } from '../engine/shard.js'
 import { createBank } from './support/bank.js'
-import { type Parts, Projection, quiet, type Rig, restart, type Sent, startBank, World } from './support/engine.js'
+import {
+  collectGarbage,
+  type Parts,
+  Projection,
+  quiet,
+  type Rig,
+  restart,
+  type Sent,
+  startBank,
+  World,
+} from './support/engine.js'
 
 /** The code of the refusal, `ok`, or undefined while there is no answer. */
 function answerOf({ outcome }: Sent<unknown>): string | undefined {
@@ -153,12 +161,12 @@ t.test('G3 a stopped shard tells nothing more, and says so to who awaits a read'
   const heard = rig.heard.length
   const held = [rig.send(bank.send, gift), rig.send(bank.send, overdraft), rig.send(bank.send, gift, { key: 'k' })]
   const reads = [rejection(shard.query(bank.statement, { name: 'ann' })), rejection(shard.settled())]
-  rig.store.hold()
+  const release = rig.store.hold()
   const loading = rig.send(bank.thank, { name: 'zoe' })
   shard.stop(new Error('told to'))
   shard.stop(new Error('told again'))
   journal.flush()
-  rig.store.release()
+  release()
   world.advance(1_000_000)
   await quiet()
   for (const sent of [...held, loading]) t.equal(sent.answers, 0)
@@ -210,8 +218,6 @@ t.test('J3 a shard answers nothing before it has recovered, and a stop meanwhile
 })
 
 t.test('B1 the gate keeps nothing of what has left, though under load it is never empty', async (t) => {
-  setFlagsFromString('--expose-gc')
-  const collectGarbage = runInNewContext('gc') as () => void
   const gate = new Gate(0)
   const left: WeakRef<object>[] = []
   for (let seq = 1; seq <= 10_000; seq++) {
@@ -243,12 +249,12 @@ t.test('B1 P2 past its limits the shard refuses, says when to come again, and go
   t.equal((await rig.statement('ann')).thanks, 1, 'reads go on')
   rig.apply()
 
-  store.hold()
+  const release = store.hold()
   const loading = [rig.send(bank.thank, { name: 'zoe' }), rejection(shard.query(bank.statement, { name: 'zac' }))]
   submit()
   t.match(refusals.at(-1), { kind: 'unavailable', code: 'overloaded', details: { retryAfterMs: 1_000 } })
   t.equal(await rejection(shard.query(bank.statement, { name: 'ann' })), 'overloaded')
-  store.release()
+  release()
   await quiet()
   t.match(loading[0], { answers: 1 })
   t.equal(await loading[1], 'no_customer')
@@ -281,7 +287,7 @@ t.test('a role may call what it needs to, and hears which role it lacks', async 
 t.test('drain finishes what was admitted, with all it leads to, and admits nothing new', async (t) => {
   const rig = await restart(await applied(await startRichBank()))
   const { bank, shard, journal, store } = rig
-  store.hold()
+  const release = store.hold()
   const loading = rig.send(bank.send, gift)
   let isDrained = false
   const drained = shard.drain().then(() => {
@@ -291,7 +297,7 @@ t.test('drain finishes what was admitted, with all it leads to, and admits nothi
   const read = rejection(shard.query(bank.statement, { name: 'ann' }))
   await quiet()
   t.same([isDrained, loading.answers], [false, 0])
-  store.release()
+  release()
   await quiet()
   t.same([isDrained, loading.answers], [false, 0], 'the disk has not got it yet')
   journal.flush()

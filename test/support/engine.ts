@@ -1,5 +1,7 @@
 // A shard whose whole outside world is in memory and moves only when a test says so: the disk flushes, Postgres answers
 // and catches up, time passes and the process crashes by hand.
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import type { ActorId, ActorType } from '../../engine/actor.js'
 import { assert, unreachable } from '../../engine/assert.js'
@@ -95,8 +97,6 @@ export class Projection implements Store {
   outcomeReads = 0
   isDown = false
   #released = Promise.resolve()
-  /** Lets the reads go on that wait since {@link hold}. */
-  release = () => {}
 
   apply(body: Uint8Array): void {
     const { seq, input, images, alarms, messages, consumed, idempotency, deltas, postings } = unpackRecord(body)
@@ -131,11 +131,18 @@ export class Projection implements Store {
     }
   }
 
-  /** Reads from now on see what is here now, but are not answered before {@link release}. */
-  hold(): void {
+  /** Reads from now on see what is here now, but are not answered before the returned function is called. */
+  hold(): () => void {
+    let release = () => {}
     this.#released = new Promise((resolve) => {
-      this.release = resolve
+      release = resolve
     })
+    return release
+  }
+
+  /** Reads from now on are answered at once, whatever those before still wait for. */
+  answerNew(): void {
+    this.#released = Promise.resolve()
   }
 
   async loadImages(ids: readonly ActorId[]): Promise<Map<ActorId, Uint8Array>> {
@@ -300,9 +307,8 @@ export async function startBank(parts: Parts = {}) {
   async function statement(name: string) {
     journal.flush()
     const read = shard.query(bank.statement, { name })
-    await quiet()
-    journal.flush()
-    return read
+    const [result] = await Promise.all([Promise.allSettled([read]), quiet().then(() => journal.flush())])
+    return result[0].status === 'fulfilled' ? result[0].value : Promise.reject(result[0].reason)
   }
 
   /** Everything that can be told of the state without changing it. */
@@ -354,22 +360,26 @@ export const anyStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.nat({ max: 40_000 }) }) },
 )
 
-/** Lets it happen; the answer comes when the disk has it. */
-export function perform({ bank, send, world }: Rig, step: Step): Sent<unknown> | undefined {
+/** Lets it happen; the answer comes when the disk has it. `key` is the client's, if the step names none. */
+export function perform({ bank, send, world }: Rig, step: Step, key?: string): Sent<unknown> | undefined {
+  const keyed = (key: string | undefined) => (key === undefined ? {} : { key, fingerprint: Object.values(step).join() })
   switch (step.do) {
     case 'open':
-      return send(bank.open, { name: step.name })
+      return send(bank.open, { name: step.name }, keyed(key))
     case 'payIn':
       return send(bank.payIn, { name: step.name, cents: step.cents, receipt: step.receipt })
-    case 'send': {
-      const { from, to, cents, key } = step
-      const keyed = key === undefined ? {} : { key, fingerprint: `${from} ${to} ${cents}` }
-      return send(bank.send, { from, to, cents }, keyed)
-    }
+    case 'send':
+      return send(bank.send, { from: step.from, to: step.to, cents: step.cents }, keyed(key ?? step.key))
     case 'wait':
       world.advance(step.ms)
       return undefined
     default:
       return unreachable(step)
   }
+}
+
+/** Runs the garbage collector, which V8 lets nobody do by default. */
+export function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
 }

@@ -1,0 +1,175 @@
+// Hunts: state that differs after a crash, effects lost or doubled by one, time going back. The program under test is test/support/bank.ts.
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import t from 'tap'
+import { z } from 'zod'
+import { type Command, defineCommand } from '../engine/command.js'
+import type { Outcome } from '../engine/outcome.js'
+import type { Turn } from '../engine/turn.js'
+import { customer } from './support/bank.js'
+import {
+  anyStep,
+  Projection,
+  perform,
+  quiet,
+  type Rig,
+  restart,
+  type Sent,
+  type Step,
+  startBank,
+  World,
+} from './support/engine.js'
+
+const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
+const ann = customer.ref('ann')
+
+/** A command of the core that a test writes on the spot. */
+function systemCommand<Schema extends z.ZodType>(
+  name: string,
+  input: Schema,
+  handle: (turn: Turn, args: z.output<Schema>) => unknown,
+) {
+  return defineCommand({ name: `test.${name}`, input, who: 'system', actors: () => [], handle })
+}
+
+t.test(
+  'J3 a recovered shard is the one that crashed: same state, same answers, same future, no business code',
+  async (t) => {
+    const history = fc.array(anyStep, { maxLength: 40 })
+    await fc.assert(
+      fc.asyncProperty(history, fc.nat(), history, async (past, appliedPart, future) => {
+        const rig = await startBank({ limits: { cachedActorsMax: 3 } })
+        for (const step of past) {
+          perform(rig, step)
+          await quiet()
+        }
+        rig.journal.flush()
+        const store = new Projection()
+        const appliedSeq = appliedPart % (rig.journal.lastSeq + 1)
+        for (const body of rig.journal.bodies.slice(0, appliedSeq)) store.apply(body)
+        const world = Object.assign(new World(), { at: rig.world.at, ids: rig.world.ids })
+        const next = await startBank({ ...rig.parts, journal: rig.journal.afterCrash(), store, world })
+        assert.deepEqual(next.turns, [], 'no handler ran')
+        assert.deepEqual(await stateOf(next), await stateOf(rig))
+        for (const step of future) {
+          const [one, other] = [perform(rig, step), perform(next, step)]
+          await quiet()
+          for (const { journal } of [rig, next]) journal.flush()
+          assert.deepEqual(other, one)
+        }
+        assert.deepEqual(next.journal.bodies.map(hex), rig.journal.bodies.map(hex))
+        assert.deepEqual([...rig.faults, ...next.faults], [])
+      }),
+      { numRuns: 150 },
+    )
+    t.pass()
+  },
+)
+
+/** What must be equal; how many keys are in memory need not be. */
+async function stateOf(rig: Rig) {
+  const { counts, ...state } = await rig.portrait()
+  return { ...state, ...counts, idempotency_entries: 0 }
+}
+
+interface Life {
+  readonly step: Step
+  /** How many more records disk and Postgres get then, and whether the process dies before good answers are read. */
+  readonly flushes: number
+  readonly applies: number
+  readonly crashes: boolean
+}
+
+t.test('J1 J3 G3 clients that ask again until they are answered see one effect, whatever crashes', async (t) => {
+  const few = fc.nat({ max: 4 })
+  const anyLife: fc.Arbitrary<Life> = fc.record({ step: anyStep, flushes: few, applies: few, crashes: fc.boolean() })
+  await fc.assert(
+    fc.asyncProperty(fc.array(anyLife, { minLength: 5, maxLength: 40 }), async (lives) => {
+      const calm = await live(lives, false)
+      const stormy = await live(lives, true)
+      assert.deepEqual(stormy.answers, calm.answers)
+      assert.deepEqual(await stateOf(stormy.rig), await stateOf(calm.rig))
+      assert.deepEqual(stormy.rig.faults, [])
+    }),
+    { numRuns: 150 },
+  )
+  t.pass()
+})
+
+/** Each step is a client with a key of its own. */
+async function live(lives: readonly Life[], isStormy: boolean) {
+  let rig = await startBank({ limits: { cachedActorsMax: 2, idempotencyEntriesMax: 3 } })
+  const clients: { step: Step; asks: Sent<unknown> | undefined; answer?: Outcome<unknown> }[] = []
+  const hear = (isLost: boolean) => {
+    for (const client of clients) {
+      const { outcome } = client.asks ?? {}
+      // A refusal leaves no trace and is decided anew, so to be comparable it must not be lost.
+      if (outcome !== undefined && !(isLost && outcome.ok)) client.answer ??= outcome
+    }
+  }
+  for (const { step, flushes, applies, crashes } of lives) {
+    // Nobody is left unanswered while time passes, for what is repeated later rightly happens later.
+    if (step.do === 'wait') rig.journal.flush()
+    hear(false)
+    clients.push({ step, asks: perform(rig, step, `client ${clients.length}`) })
+    await quiet()
+    if (!isStormy) continue
+    const { journal, store } = rig
+    journal.flush(Math.min(journal.lastSeq, journal.durableSeq + flushes))
+    rig.apply(Math.min(journal.durableSeq, store.appliedSeq + applies))
+    hear(crashes)
+    if (!crashes) continue
+    rig = await restart(rig)
+    rig.world.advance(0)
+    for (const [number, client] of clients.entries()) {
+      if (client.answer !== undefined || client.step.do === 'wait') continue
+      client.asks = perform(rig, client.step, `client ${number}`)
+      await quiet()
+    }
+  }
+  rig.journal.flush()
+  hear(false)
+  return { rig, answers: clients.map(({ answer }) => answer) }
+}
+
+t.test(
+  'J3 G3 a record, a message and an alarm keep their bytes although the buffer they were read into is used again',
+  async (t) => {
+    const bytes = Uint8Array.of(1, 2, 3, 4)
+    const got: unknown[] = []
+    const take = systemCommand('take', z.object({ bytes: z.instanceof(Uint8Array) }), (_, { bytes }) =>
+      got.push([...bytes]),
+    )
+    const tell = systemCommand('tell', z.object({}), (turn) => {
+      turn.tell(take, { bytes })
+      turn.setAlarm(ann, 'take', turn.at + 5, take, { bytes })
+    })
+    const rig = await startBank({ more: [take, tell] as readonly Command[] })
+    rig.send(tell, {})
+    rig.journal.flush(1)
+    got.length = 0
+    const next = await restart(rig)
+    next.world.advance(5)
+    t.same(got, [
+      [1, 2, 3, 4],
+      [1, 2, 3, 4],
+    ])
+  },
+)
+
+t.test('T5 time within a shard never goes back, not even after a restart with an older clock', async (t) => {
+  const rig = await startBank()
+  const at = rig.world.at
+  await rig.openAccount('ann', 5n)
+  rig.apply()
+  rig.world.at -= 5_000
+  await rig.openAccount('bob')
+  const next = await restart(rig)
+  await next.openAccount('cyd')
+  next.world.at = at + 1
+  await next.openAccount('dot')
+  t.same(
+    [...rig.heard, ...next.heard].map(({ input }) => input.at - at),
+    [0, 0, 0, 0, 1],
+  )
+})
