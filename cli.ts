@@ -4,8 +4,6 @@ import pino from 'pino'
 import { ApiClient, CliError, findServer } from './cli/api.js'
 import { exportCodesTo, generateCodes, importFeedbackFrom } from './cli/codes.js'
 import { inspectJournal, verifyJournalOf } from './cli/journal.js'
-import { seed } from './cli/seed.js'
-import { start } from './cli/start.js'
 import { runTraffic } from './cli/traffic.js'
 import { DomainError } from './engine/errors.js'
 import { JournalDamagedError, JournalLockedError } from './persistence/journal/errors.js'
@@ -37,14 +35,21 @@ const program = new Command('comptroller')
 program
   .command('start')
   .description('start the server; everything it needs is embedded')
-  .action(() => start(settings()))
+  .action(async () => {
+    // The whole server takes half a second to load; the commands that do without it answer at once.
+    const { start } = await import('./cli/start.js')
+    return start(settings())
+  })
 
 program
   .command('seed')
   .description('fill the data of a stopped server with members and active codes')
   .option('--users <n>', 'members to add', positiveInteger)
   .option('--codes <n>', 'active codes to add', positiveInteger)
-  .action((options: { users?: number; codes?: number }) => seed(settings(), options.users ?? 0, options.codes ?? 0))
+  .action(async ({ users = 0, codes = 0 }: { users?: number; codes?: number }) => {
+    const { seed } = await import('./cli/seed.js')
+    return seed(settings(), users, codes)
+  })
 
 program
   .command('traffic')
