@@ -28,7 +28,7 @@ export const defaultProjectorLimits: ProjectorLimits = {
   lingerRecordsMax: 500,
   announceIntervalMs: 20,
   retryDelayMinMs: 50,
-  retryDelayMaxMs: 5_000,
+  retryDelayMaxMs: 1_000,
   drainMaxMs: 15_000,
   idempotencyWindowMs: 24 * 60 * 60 * 1000,
   purgeIntervalMs: 1_000,

@@ -2,17 +2,18 @@
  * Follows the journal and applies it: the journal file is the queue, so a slow Postgres costs disk, not memory.
  *
  * P1 After any failure, also that of a commit whose fate is unknown, the mark in Postgres says where to go on.
- * P2 It never gives up: what is not about a single row is tried again, with growing, jittered delays.
+ * P2 It never gives up: what is not about a single row is tried again, with growing, jittered delays, each time on a
+ *    new connection.
  * B1 Two batches are in memory at most: the one being written and, under load, the next.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { unpackRecord } from '../../engine/record.js'
 import { JournalReader } from '../journal/reader.js'
-import type { Sql } from '../postgres/connection.js'
 import { applyBatch, MarkMovedError, readMark } from './apply.js'
 import { Batch } from './batch.js'
 import { foldRecord } from './fold.js'
 import { type FromWorker, PARKED_REPORTED_MAX, type WorkerSetup } from './protocol.js'
+import { Session } from './session.js'
 
 /** Read and folded between two turns of the event loop, which the statements under way need to be sent. */
 const SLICE_BYTES = 128 * 1024
@@ -26,7 +27,6 @@ export class Tail {
 
   constructor(
     readonly setup: WorkerSetup,
-    readonly sql: Sql,
     readonly report: (message: FromWorker) => void,
   ) {}
 
@@ -44,7 +44,7 @@ export class Tail {
   async run(): Promise<void> {
     for (;;) {
       try {
-        await this.#follow()
+        await this.#connected((session) => this.#follow(session))
         return
       } catch (error) {
         if (!(error instanceof MarkMovedError)) await this.#waitToRetry(error)
@@ -52,9 +52,18 @@ export class Tail {
     }
   }
 
-  async #follow(): Promise<void> {
-    const { setup, sql } = this
-    const appliedSeq = await readMark(sql, setup.shard)
+  async #connected(work: (session: Session) => Promise<void>): Promise<void> {
+    const session = await Session.open(this.setup.url, `comptroller projector ${this.setup.shard}`)
+    try {
+      await work(session)
+    } finally {
+      await session.end()
+    }
+  }
+
+  async #follow(session: Session): Promise<void> {
+    const { setup } = this
+    const appliedSeq = await readMark(session, setup.shard)
     this.report({ kind: 'applied', appliedSeq, lagMs: 0, records: 0, rows: 0, batchMillis: 0 })
     const reader = new JournalReader({ directory: setup.directory, fromSeq: appliedSeq + 1 })
     let ahead: Promise<Batch> | undefined
@@ -63,11 +72,11 @@ export class Tail {
         const batch = ahead === undefined ? await this.#nextBatch(reader) : await ahead
         if (batch === undefined) return
         const startedAt = performance.now()
-        const applying = applyBatch(sql, setup.shard, batch)
+        const applying = applyBatch(session, setup.shard, batch)
         ahead = this.#isLoaded(reader) ? this.#fold(reader) : undefined
         ahead?.catch(() => {}) // dealt with when its turn comes
         this.#reportApplied(batch, await applying, startedAt)
-        await this.#purge(batch.lastAt)
+        await this.#purge(session, batch.lastAt)
       }
     } finally {
       await ahead?.catch(() => {})
@@ -125,15 +134,15 @@ export class Tail {
   }
 
   /** Client keys older than the window are of no use. `at` is the time of the records, so a replay purges alike. */
-  async #purge(at: number): Promise<void> {
+  async #purge(session: Session, at: number): Promise<void> {
     const { shard, limits } = this.setup
     if (performance.now() - this.#purgedAt < limits.purgeIntervalMs) return
     this.#purgedAt = performance.now()
-    await this.sql`
-      delete from idempotency where ctid = any(array(
-        select ctid from idempotency
-        where shard = ${shard} and not forever and at_ms < ${at - limits.idempotencyWindowMs}
-        order by at_ms limit ${limits.purgeRowsMax}))`
+    await session.query(
+      `delete from idempotency where ctid = any(array(
+         select ctid from idempotency where shard = $1 and not forever and at_ms < $2 order by at_ms limit $3))`,
+      [shard, at - limits.idempotencyWindowMs, limits.purgeRowsMax],
+    )
   }
 
   // P2
