@@ -20,6 +20,8 @@ async function rowsInPostgres(t: Test): Promise<string[]> {
     const [row] = await sql`select count(*)::int as n from scans`
     return row?.n >= campaign.answered
   })
+  const [parked] = await sql`select count(*)::int as n from dead_letters`
+  t.equal(parked?.n, 0, 'P3: no row was refused')
   const rows = await sql`select ordinal, id, code_text(code) as code from scans order by ordinal`
   return rows.map(({ ordinal, id, code }) => `${ordinal} ${id} ${code}`)
 }
@@ -124,4 +126,6 @@ t.test('P2: kill -9 of Postgres under load: scans go on being answered, and it c
   t.same(campaign.refusals, {}, 'nobody was refused')
   await until('reads are answered again', async () => (await reader.get('/v1/scans/recent')).status === 200)
   await checkEverything(t)
+  const verified = await site.run(['journal', 'verify'])
+  t.equal(verified.code, 0, `J2: the journal is whole after all of it: ${verified.stdout}`)
 })
