@@ -8,13 +8,22 @@ const layer = (name, from, to) => ({
 
 module.exports = {
   forbidden: [
-    layer('engine-imports-nothing-of-ours', '^engine/', '^(actors|gateway|persistence|chain|bench|test)/|^(server|cli)\\.ts'),
+    layer(
+      'engine-imports-nothing-of-ours',
+      '^engine/',
+      '^(actors|gateway|persistence|chain|bench|test)/|^(server|cli)\\.ts',
+    ),
     layer('actors-import-only-engine', '^actors/', '^(gateway|persistence|chain|bench|test)/|^(server|cli)\\.ts'),
     layer('persistence-stays-below', '^persistence/', '^(gateway|chain|bench|test)/|^(server|cli)\\.ts'),
     layer('chain-stays-below', '^chain/', '^(gateway|persistence|bench|test)/|^(server|cli)\\.ts'),
     layer('gateway-stays-above', '^gateway/', '^(persistence|chain|bench|test)/|^(server|cli)\\.ts'),
     layer('engine-does-no-io', '^engine/', '^(node:)?(fs|net|http|https|child_process|worker_threads|timers)'),
-    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
   ],
   options: {
     tsConfig: { fileName: 'tsconfig.json' },

@@ -28,7 +28,9 @@ export async function build() {
   const pages = join(root, 'gateway', 'pages')
   const newestPageSource = Math.max(0, ...filesBelow(pages, isSource).map(modifiedAt))
   const stale = all.filter((file) =>
-    isBrowserEntry(file) ? modifiedAt(outputOf(file)) < newestPageSource : modifiedAt(outputOf(file)) < modifiedAt(file),
+    isBrowserEntry(file)
+      ? modifiedAt(outputOf(file)) < newestPageSource
+      : modifiedAt(outputOf(file)) < modifiedAt(file),
   )
   removeOrphans(new Set(all.map(outputOf)))
   if (stale.length === 0) return 0

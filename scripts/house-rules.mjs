@@ -20,7 +20,11 @@ const banned = [
     /\bDate\.now\(|new Date\(\)|Math\.random\(|performance\.now\(|process\.hrtime|randomUUID\(|randomBytes\(|setTimeout\(|setInterval\(/,
     /^(engine|actors)\//,
   ],
-  ['XState timers, actors or interpreter (T4)', /\b(createActor|fromPromise|fromCallback|spawnChild|sendTo)\b|\bafter:\s*\{|\binvoke:\s*[{[]/, /^(engine|actors)\//],
+  [
+    'XState timers, actors or interpreter (T4)',
+    /\b(createActor|fromPromise|fromCallback|spawnChild|sendTo)\b|\bafter:\s*\{|\binvoke:\s*[{[]/,
+    /^(engine|actors)\//,
+  ],
   ['the any type or an ignored type error', /\bas any\b|: any\b|<any>|@ts-ignore|@ts-nocheck/, /\.ts$/],
   ['work left undone', /\b(TODO|FIXME|HACK)\b/, /\.ts$/],
   ['a skipped or focused test', /\.(skip|todo|only)\(|skip: true|only: true/, /^test\//],

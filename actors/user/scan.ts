@@ -26,7 +26,8 @@ const CLIENT_TIME_MAX_MS = 8.64e15
 
 /** What the member sends; the edge adds the address it came from. */
 export const scanRequest = z.object({
-  code: z.string().max(64),
+  // Longer than a code, so that a mistyped one is told what a code looks like.
+  code: z.string().max(256),
   /** The client's clock; stored, never believed (BJ-T33). */
   timestamp: z.union([z.iso.datetime({ offset: true }), z.number().int().min(0).max(CLIENT_TIME_MAX_MS)]).optional(),
   location: z.object({ lat: z.number().min(-90).max(90), lng: z.number().min(-180).max(180) }).optional(),

@@ -83,7 +83,9 @@ function ofDomainError({ kind, code, message, details }: DomainError, requestId:
 
 function ofHttpProblem({ status, code, message, extras }: HttpProblem, requestId: string): ProblemAnswer {
   const problem = baseProblem(status, code, message, requestId)
+  const [first] = extras.errors ?? []
   if (extras.errors !== undefined) problem.errors = [...extras.errors]
+  if (first !== undefined) problem.field = first.field
   return { problem, headers: withRetryAfter(problem, extras.headers ?? {}, extras.retryAfterMs), unexpected: false }
 }
 
