@@ -106,6 +106,8 @@ t.test('B1 what memory has no room for Postgres answers; what Postgres has not y
   }
   await checkAll()
   t.same([rig.shard.gauges().idempotency_entries, rig.store.outcomeReads], [20, 0])
+  rig.apply(10)
+  await checkAll()
   rig.apply()
   await checkAll()
   firsts.push(await rig.attempt(count, {}, { key: 'one more' }))
@@ -199,6 +201,18 @@ t.test('B1 a full window costs no more per key than an empty one', async (t) => 
   t.ok(performance.now() - startedAt < 4_000, 'a walk over what was forgotten would take ten times that')
 })
 
+t.test('B1 a window restored with more than it takes keeps no answers that Postgres holds', async (t) => {
+  const window = new IdempotencyWindow({ windowMs: 1_000, entriesMax: 10 })
+  for (let seq = 1; seq <= 5_000; seq++) window.restore(`k${seq}`, { fingerprint: '', at: 0, seq, forever: false })
+  window.applied(5_000)
+  for (let seq = 5_001; seq <= 5_100; seq++) {
+    window.remember({ key: `k${seq}`, fingerprint: '', outcome: { ok: true }, forever: false }, 0, seq)
+    window.applied(seq)
+  }
+  t.same([window.size, window.find('k1', false, 0), window.find('k1', false, 1_000)], [10, 'unknown', 'absent'])
+  t.match(window.find('k5100', false, 0), { outcome: undefined })
+})
+
 t.test('an actor evicted from a tiny cache is the same when it comes back, however far Postgres lags', async (t) => {
   const history = fc.array(fc.tuple(anyStep, fc.nat({ max: 3 })), { maxLength: 50 })
   await fc.assert(
@@ -234,7 +248,17 @@ t.test('an actor in memory stays there while an input that names it waits for an
   await rig.openAccount('cyd', 100n)
   rig.apply()
   await rig.statement('ann')
-  const release = rig.store.hold()
+  let release = rig.store.hold()
+  const firstRead = rig.shard.query(twoSavings, {})
+  await quiet()
+  rig.store.answerNew()
+  await rig.statement('cyd')
+  release()
+  t.same(await firstRead, [100n, 100n])
+  t.equal(rig.shard.gauges().evicted_unapplied_actors, 0, 'nobody is kept for longer than needed')
+
+  await rig.statement('ann')
+  release = rig.store.hold()
   const sent = rig.send(rig.bank.send, gift)
   const read = rig.shard.query(twoSavings, {})
   await quiet()

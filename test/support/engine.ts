@@ -378,8 +378,13 @@ export function perform({ bank, send, world }: Rig, step: Step, key?: string): S
   }
 }
 
-/** Runs the garbage collector, which V8 lets nobody do by default. */
-export function collectGarbage(): void {
+/** How many bytes more are in use after `run` than before, garbage apart. */
+export function bytesKeptBy(run: () => void): number {
   setFlagsFromString('--expose-gc')
-  runInNewContext('gc')()
+  const collectGarbage = runInNewContext('gc') as () => void
+  collectGarbage()
+  const before = process.memoryUsage().heapUsed
+  run()
+  collectGarbage()
+  return process.memoryUsage().heapUsed - before
 }
