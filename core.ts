@@ -11,6 +11,7 @@ import { createBlakjaks } from './actors/programs/blakjaks/program.js'
 import type { LoyaltyProgram } from './actors/programs/loyalty.js'
 import type { CoreMetrics } from './core-metrics.js'
 import { defineQuery } from './engine/command.js'
+import { defaultLimits, type ShardLimits } from './engine/limits.js'
 import { Shard } from './engine/shard.js'
 import type { Checkpoint, Environment } from './engine/store.js'
 import { CodeGenerator } from './gateway/drivers/code-generator.js'
@@ -116,7 +117,8 @@ async function open(
 
   const loyalty = createBlakjaks()
   const startedAt = performance.now()
-  const checkpoint = await restore(sql, loyalty)
+  const limits = limitsOf(settings)
+  const checkpoint = await restore(sql, loyalty, limits)
   const restoredAt = performance.now()
   const journalDirectory = join(settings.DATA_DIR, 'journal')
   const projector = new Projector({ url, directory: journalDirectory, shard: SHARD, log })
@@ -144,13 +146,7 @@ async function open(
     journal,
     new PostgresStore(sql, SHARD),
     environment,
-    {
-      cachedActorsMax: settings.CACHED_ACTORS_MAX,
-      idempotencyWindowMs: 24 * 60 * 60 * 1_000,
-      idempotencyEntriesMax: settings.IDEMPOTENCY_ENTRIES_MAX,
-      lagRecordsMax: settings.LAG_RECORDS_MAX,
-      loadingInputsMax: settings.LOADING_INPUTS_MAX,
-    },
+    limits,
     metrics.observer({
       fault: (error, command) => log.error({ err: error, command }, 'a turn failed unexpectedly; it left no trace'),
       stopped: onFatal,
@@ -185,6 +181,16 @@ async function open(
   }
 }
 
+function limitsOf(settings: Settings): ShardLimits {
+  return {
+    ...defaultLimits,
+    cachedActorsMax: settings.CACHED_ACTORS_MAX,
+    idempotencyEntriesMax: settings.IDEMPOTENCY_ENTRIES_MAX,
+    lagRecordsMax: settings.LAG_RECORDS_MAX,
+    loadingInputsMax: settings.LOADING_INPUTS_MAX,
+  }
+}
+
 async function embeddedPostgres(settings: Settings, log: Logger, closing: Closing): Promise<string> {
   const postgres = await startEmbeddedPostgres({ dataDirectory: settings.DATA_DIR, log })
   closing.push(() => postgres.stop())
@@ -192,13 +198,17 @@ async function embeddedPostgres(settings: Settings, log: Logger, closing: Closin
 }
 
 /** Fills the tables and reads the rest of what Postgres holds, all of one moment. */
-function restore(sql: Sql, { program, book, directory, unfunded }: LoyaltyProgram): Promise<Checkpoint> {
+function restore(
+  sql: Sql,
+  { program, book, directory, unfunded }: LoyaltyProgram,
+  limits: ShardLimits,
+): Promise<Checkpoint> {
   const pinned = program.actors.filter(({ residency }) => residency === 'pinned').map(({ type }) => type)
   return inOneSnapshot(sql, async (tx) => {
     await restoreCodeBook(tx, book)
     await restoreDirectory(tx, directory)
     await restoreUnfundedComps(tx, unfunded)
-    return readCheckpoint(tx, SHARD, pinned)
+    return readCheckpoint(tx, SHARD, pinned, limits)
   })
 }
 

@@ -107,13 +107,14 @@ class Oracle {
 
   apply(record: TurnRecord): void {
     for (const { actor, image } of record.images) this.images.set(actor, Buffer.from(image).toString('hex'))
+    // As the engine does: what a turn consumed is gone before what it set begins.
+    for (const [key, alarm] of this.alarms) if (alarmId(alarm) === record.consumed) this.alarms.delete(key)
     for (const change of record.alarms) {
       if (change.at === null) this.alarms.delete(`${change.actor}#${change.name}`)
       else this.alarms.set(`${change.actor}#${change.name}`, change)
     }
     for (const message of record.messages) this.messages.set(message.id, message)
     if (record.consumed !== null) this.messages.delete(record.consumed)
-    for (const [key, alarm] of this.alarms) if (alarmId(alarm) === record.consumed) this.alarms.delete(key)
     if (record.idempotency !== null) {
       const { key, forever, outcome } = record.idempotency
       const reply = outcome.ok ? outcome.reply : undefined

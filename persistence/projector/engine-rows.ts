@@ -51,6 +51,8 @@ export const engineTargets = [images, alarms, messages, idempotency, ledgerEntri
 export function foldEngineRows(shard: string, record: TurnRecord, batch: Batch): void {
   const { seq } = record
   for (const { actor, image } of record.images) batch.put(images, { actor, shard, seq, image })
+  // First, as in the engine: the turn may have set the alarm it consumed anew, for the same moment even.
+  if (record.consumed !== null) consume(shard, record.consumed, batch)
   for (const { actor, name, at, ...what } of record.alarms) {
     if (at === null) batch.remove(alarms, { actor, name })
     else if ('command' in what) {
@@ -60,7 +62,6 @@ export function foldEngineRows(shard: string, record: TurnRecord, batch: Batch):
   for (const { id, command, args } of record.messages) {
     batch.put(messages, { ...messageKey(shard, id), command, args: pack(args) })
   }
-  if (record.consumed !== null) consume(shard, record.consumed, batch)
   if (record.idempotency !== null) {
     const { key, fingerprint, forever, outcome } = record.idempotency
     const at_ms = record.input.at
@@ -69,18 +70,14 @@ export function foldEngineRows(shard: string, record: TurnRecord, batch: Batch):
   foldLedger(shard, record, batch)
 }
 
-/** A turn consumes only what is pending, so what this batch does not mention is in the table just as it is named. */
+/** A turn consumes only what is pending, so an alarm of that name is the one it names. */
 function consume(shard: string, consumed: string, batch: Batch): void {
   const hash = consumed.indexOf('#')
-  if (hash < 0) {
-    batch.remove(messages, messageKey(shard, consumed))
-    return
+  if (hash < 0) batch.remove(messages, messageKey(shard, consumed))
+  else {
+    const name = consumed.slice(hash + 1, consumed.lastIndexOf('@'))
+    batch.remove(alarms, { actor: consumed.slice(0, hash), name })
   }
-  const at = consumed.lastIndexOf('@')
-  const key = { actor: consumed.slice(0, hash), name: consumed.slice(hash + 1, at) }
-  const change = batch.find(alarms, key)
-  // The consuming turn may have set the alarm anew; only the setting it consumed is gone.
-  if (change === undefined || change.row.at_ms === Number(consumed.slice(at + 1))) batch.remove(alarms, key)
 }
 
 function messageKey(shard: string, id: string) {
