@@ -4,8 +4,8 @@
  */
 import { setup } from 'xstate'
 import { defineActor } from '../../engine/actor.js'
+import { type Decision as DecisionOn, deciderFor } from '../../engine/decide.js'
 import type { LoyaltyRules } from '../programs/rules.js'
-import { type Decision as DecisionOn, deciderFor } from '../shared/decide.js'
 import {
   type Address,
   accountLocked,

@@ -1,7 +1,7 @@
 /** A batch of codes being generated (BJ-QR-04). The codes themselves are in the code book. */
 import { setup } from 'xstate'
 import { defineActor } from '../../engine/actor.js'
-import { deciderFor } from '../shared/decide.js'
+import { deciderFor } from '../../engine/decide.js'
 import { batchCompleted } from './facts.js'
 
 export interface BatchContext {

@@ -1,7 +1,7 @@
 /** A global counter: every accepted scan takes the next ordinal of `counter/scans` (BJ-SCAN-04, BJ-T04). */
 import { setup } from 'xstate'
 import { defineActor } from '../../engine/actor.js'
-import { deciderFor } from '../shared/decide.js'
+import { deciderFor } from '../../engine/decide.js'
 
 interface CounterContext {
   readonly value: number

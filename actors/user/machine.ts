@@ -4,10 +4,10 @@
  */
 import { setup } from 'xstate'
 import { defineActor } from '../../engine/actor.js'
+import { type Decision as DecisionOn, deciderFor } from '../../engine/decide.js'
 import type { Fact } from '../../engine/fact.js'
 import type { LoyaltyRules } from '../programs/rules.js'
 import { type Quarter, rankOf, standingIn, type TierBasis } from '../programs/tiers.js'
-import { type Decision as DecisionOn, deciderFor } from '../shared/decide.js'
 import {
   type Device,
   sessionClosed,
@@ -113,21 +113,18 @@ export function createUserActor(rules: LoyaltyRules) {
 
   function countScan(context: UserContext, event: Of<'scan.counted'>): Decision {
     const { at, quarter, place } = event
-    const scans = context.quarter === quarter.key ? context.quarterScans : 0
-    const { context: tiered, facts = [] } = retier(
-      context,
-      { ...context, quarter: quarter.key, quarterScans: scans + 1 },
-      quarter,
-      'scan',
-    )
+    const { referralTins, override } = context
+    const quarterScans = (context.quarter === quarter.key ? context.quarterScans : 0) + 1
+    const basis = { quarter: quarter.key, quarterScans, referralTins, override }
+    const { context: tiered, facts = [] } = retier(context, basis, quarter, 'scan')
     const scanTimes = context.scanTimes.filter((time) => time > at - rules.velocity.windowMs)
     scanTimes.push(at)
     return {
       context: {
-        ...tiered,
         lifetimeScans: context.lifetimeScans + 1,
         scanTimes,
         place: place === null ? context.place : { lat: place.lat, lng: place.lng, at },
+        ...tiered,
       },
       facts,
     }

@@ -251,7 +251,8 @@ function accept(
 function checkTravel(world: ScanWorld, turn: Turn, ref: UserRef, args: ScanArgs): void {
   const { place } = turn.context(ref)
   if (place === null || args.location === undefined) return
-  const speed = speedBetween(place, { ...args.location, at: turn.at })
+  const { lat, lng } = args.location
+  const speed = speedBetween(place, { lat, lng, at: turn.at })
   if (speed > world.rules.travelSpeedMaxKmPerHour) {
     flag(turn, ref, 'impossible_travel', `${Math.round(speed)} km/h since the scan before`)
   }

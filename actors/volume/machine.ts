@@ -4,8 +4,8 @@
  */
 import { setup } from 'xstate'
 import { defineActor } from '../../engine/actor.js'
+import { type Decision, deciderFor } from '../../engine/decide.js'
 import type { CompType, LoyaltyRules } from '../programs/rules.js'
-import { type Decision, deciderFor } from '../shared/decide.js'
 import { compUnlocked, tinsSold, unlockThresholdChanged } from './facts.js'
 
 const WINDOW_MONTHS = 3

@@ -19,6 +19,9 @@ export async function runCommand(dataDirectory: string, args: readonly string[])
   if (code !== 0) throw new Error(`comptroller ${args.join(' ')} ended with ${code}`)
 }
 
+/** What `npm start` gives to Node. */
+const NPM_START_ARGS = ['--max-semi-space-size=64']
+
 export class ServerProcess {
   private constructor(
     readonly url: string,
@@ -31,7 +34,7 @@ export class ServerProcess {
   /** `nodeArgs` are for the server's Node, `--cpu-prof` say. */
   static async start(dataDirectory: string, nodeArgs: readonly string[]): Promise<ServerProcess> {
     const startedAt = performance.now()
-    const child = spawn(process.execPath, [...nodeArgs, cli, 'start'], {
+    const child = spawn(process.execPath, [...NPM_START_ARGS, ...nodeArgs, cli, 'start'], {
       env: environmentOf(dataDirectory),
       stdio: ['ignore', 'pipe', 'inherit'],
     })

@@ -68,7 +68,7 @@ export function submitScan(
     services.shard.submit(
       services.program.commands.submitScan,
       {
-        args: { ...request, ip },
+        args: { ip, ...request },
         who: principal,
         key: idempotencyKey,
         fingerprint: idempotencyKey && fingerprint(services, request),

@@ -69,11 +69,6 @@ export class Batch {
     this.#entriesOf(target).set(keyOf(target, row), { seq: this.#seq, row, removed: true })
   }
 
-  /** What this batch does to the row of a key, if anything. */
-  find<C extends Columns>(target: Target<C>, key: Partial<Row<C>>): Entry | undefined {
-    return this.#entriesOf(target).get(keyOf(target, key as AnyRow))
-  }
-
   park(table: string, error: unknown, row: unknown): void {
     const message = error instanceof Error ? error.message : String(error)
     this.parked.push({ seq: this.#seq, table, errorCode: 'unreadable', error: message, row })
