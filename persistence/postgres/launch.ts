@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, fstatSync, openSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { setPriority } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DomainError } from '../../engine/errors.js'
 import { spawnOptionsFor } from './account.js'
@@ -38,6 +39,9 @@ export interface RunningPostgres {
   /** Stops observing a process that goes on without us. */
   forget(): void
 }
+
+/** It shares the machine with the thread that decides, and what it does can wait: it is written behind. */
+const NICENESS = 5
 
 /** The address of a database of the cluster; it carries the password. */
 export const urlOf = (port: number, password: string, database: string) =>
@@ -94,6 +98,7 @@ async function start(options: LaunchOptions, deadline: number): Promise<RunningP
   const exited = exitOf(child)
   const { pid } = child
   if (pid === undefined) throw new DomainError('unavailable', 'postgres_failed', await exited)
+  setPriority(pid, NICENESS)
   try {
     if ((await whenReady(options, pid, deadline)) !== undefined) {
       return { pid, port, adopted: false, exited, forget: () => {} }
