@@ -12,7 +12,7 @@ import { CoreMetrics } from './core-metrics.js'
 import { system } from './engine/command.js'
 import { storageUnavailable } from './engine/outcome.js'
 import { KeySet } from './gateway/auth/keys.js'
-import { LoginGuard } from './gateway/auth/login-guard.js'
+import { defaultLoginGuardLimits, LoginGuard } from './gateway/auth/login-guard.js'
 import { OneTimeCodes } from './gateway/auth/one-time-codes.js'
 import { Passwords } from './gateway/auth/passwords.js'
 import { SecretBox } from './gateway/auth/secret-box.js'
@@ -215,7 +215,7 @@ async function openServices(
     box,
     codes: new OneTimeCodes(box.deriveKey('one-time-codes')),
     mail: await openMail(settings),
-    loginGuard: new LoginGuard(now),
+    loginGuard: new LoginGuard(now, { ...defaultLoginGuardLimits, countLoopback: settings.RATE_LIMIT_LOOPBACK }),
     publicJwks: () => keys.publicJwks(),
     now,
     newId,

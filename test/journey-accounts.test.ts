@@ -168,7 +168,7 @@ t.test('BJ-AUTH-04, 05, 22, 23: a mailed code sets a new password once and logs 
   t.equal(resets.length, 3, 'no more than three in an hour')
 })
 
-t.test('BJ-AUTH-09, BJ-USER-02, 03, 05: e-mail is verified, and again when it changes', async (t) => {
+t.test('BJ-AUTH-09, BJ-TIER-08, BJ-USER-02, 03, 05: e-mail is verified, and again when it changes', async (t) => {
   const hal = await signUp(site, 'hal')
   const verify = (code: string) => hal.post('/v1/auth/verify-email', { code })
   const { code = '', text } = await mailed(site, 'hal@example.com', 'verify-email')

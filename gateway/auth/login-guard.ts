@@ -6,12 +6,15 @@ export interface LoginGuardLimits {
   readonly failuresMax: number
   readonly windowMs: number
   readonly addressesMax: number
+  /** Loopback is everybody behind a proxy of this machine that is not trusted; it is exempt unless this is set. */
+  readonly countLoopback: boolean
 }
 
 export const defaultLoginGuardLimits: LoginGuardLimits = {
   failuresMax: 100,
   windowMs: 60 * 60 * 1000,
   addressesMax: 100_000,
+  countLoopback: false,
 }
 
 export class LoginGuard {
@@ -34,6 +37,7 @@ export class LoginGuard {
   }
 
   noteFailure(ip: string): void {
+    if (!this.limits.countLoopback && (ip.startsWith('127.') || ip === '::1')) return
     const failures = this.#failures.get(ip)
     if (failures === undefined || failures.since + this.limits.windowMs <= this.now()) {
       this.#failures.set(ip, { count: 1, since: this.now() })
