@@ -12,6 +12,15 @@ const checks = [
   ['house rules', process.execPath, ['scripts/house-rules.mjs']],
 ]
 
+/** `docker-compose` or `docker compose`, where one is installed: validating needs no engine. */
+const compose = [['docker-compose'], ['docker', 'compose']].find(
+  ([command, ...args]) => spawnSync(command, [...args, 'version']).status === 0,
+)
+if (compose !== undefined) {
+  const [command, ...args] = compose
+  checks.push(['compose file', 'env', ['ADMIN_PASSWORD=any', command, ...args, 'config', '--quiet']])
+}
+
 /** Runs all checks; returns how many failed. */
 export function verify() {
   let failed = 0
