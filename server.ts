@@ -34,6 +34,7 @@ import { servePages } from './gateway/pages/index.js'
 import type { Services } from './gateway/services.js'
 import { ScanVelocity } from './gateway/sockets/scan-velocity.js'
 import { attachSockets } from './gateway/sockets/sockets.js'
+import { readOnLiveConnection } from './persistence/postgres/connection.js'
 import { batchTimes, codeHistory } from './persistence/queries/codes.js'
 import { recentScans, scanFlags } from './persistence/queries/scans.js'
 import type { Settings } from './settings.js'
@@ -190,8 +191,8 @@ async function openServices(
 ): Promise<{ services: Services; keys: KeySet }> {
   const { now, newId } = environment
   /** Postgres may be away for a while (P2): who needs it is asked to come again. */
-  const read = <T>(rows: Promise<T>): Promise<T> =>
-    rows.catch((error: unknown) => {
+  const read = <T>(rows: () => Promise<T>): Promise<T> =>
+    readOnLiveConnection(rows).catch((error: unknown) => {
       log.error({ err: error }, 'a read from Postgres failed')
       throw storageUnavailable()
     })
@@ -205,10 +206,10 @@ async function openServices(
     shard: core.shard,
     program: core.program,
     reads: {
-      recentScans: (userId, page) => read(recentScans(core.sql, userId, page)),
-      codeHistory: (code) => read(codeHistory(core.sql, code)),
-      scanFlags: (page) => read(scanFlags(core.sql, page)),
-      batchTimes: () => read(batchTimes(core.sql)),
+      recentScans: (userId, page) => read(() => recentScans(core.sql, userId, page)),
+      codeHistory: (code) => read(() => codeHistory(core.sql, code)),
+      scanFlags: (page) => read(() => scanFlags(core.sql, page)),
+      batchTimes: () => read(() => batchTimes(core.sql)),
     },
     tokens: new Tokens({ signer: keys, keys, issuer: PRODUCT, audience: TOKEN_AUDIENCE, clock: now }),
     passwords: await Passwords.create({}),

@@ -1,7 +1,7 @@
 import type { ActorId } from '../engine/actor.js'
 import { type StoredOutcome, unpack } from '../engine/record.js'
 import type { Store } from '../engine/store.js'
-import type { Sql } from './postgres/connection.js'
+import { readOnLiveConnection, type Sql } from './postgres/connection.js'
 
 /** Reads what a shard no longer holds in memory from what the projector wrote. */
 export class PostgresStore implements Store {
@@ -11,14 +11,20 @@ export class PostgresStore implements Store {
   ) {}
 
   async loadImages(ids: readonly ActorId[]): Promise<Map<ActorId, Uint8Array>> {
-    const rows = await this.sql<{ actor: ActorId; image: Uint8Array }[]>`
-      select actor, image from actor_images where actor = any(${[...ids]}::text[])`
+    const rows = await readOnLiveConnection(
+      () =>
+        this.sql<{ actor: ActorId; image: Uint8Array }[]>`
+          select actor, image from actor_images where actor = any(${[...ids]}::text[])`,
+    )
     return new Map(rows.map(({ actor, image }) => [actor, image]))
   }
 
   async loadOutcome(key: string) {
-    const [row] = await this.sql<{ fingerprint: string; at_ms: bigint; outcome: Uint8Array }[]>`
-      select fingerprint, at_ms, outcome from idempotency where shard = ${this.shard} and key = ${key}`
+    const [row] = await readOnLiveConnection(
+      () =>
+        this.sql<{ fingerprint: string; at_ms: bigint; outcome: Uint8Array }[]>`
+          select fingerprint, at_ms, outcome from idempotency where shard = ${this.shard} and key = ${key}`,
+    )
     if (row === undefined) return undefined
     const { fingerprint, at_ms, outcome } = row
     return { fingerprint, at: Number(at_ms), outcome: unpack<StoredOutcome>(outcome) }

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { type Account, defaultAccount, isRoot } from '../persistence/postgres/account.js'
 import { locateNativeTree, prepareBinaries } from '../persistence/postgres/binaries.js'
-import { waitUntilReady } from '../persistence/postgres/connection.js'
+import { readOnLiveConnection, waitUntilReady } from '../persistence/postgres/connection.js'
 import { startEmbeddedPostgres } from '../persistence/postgres/embedded.js'
 import { isAlive } from '../persistence/postgres/postmaster.js'
 import {
@@ -78,6 +78,31 @@ t.test('Postgres killed: it is back on the same port with its rows, and a pool g
   }
   await server.stop()
   await rejectsWithCode(t, waitUntilReady(server.url, 0), 'postgres_unreachable')
+})
+
+t.test('a read is not lost on connections whose backends outlived their Postgres', async (t) => {
+  const server = await start(t, sharedDirectory)
+  const sql = open(t, server.url, 8)
+  const readOfAll = (read: <Rows>(work: () => Promise<Rows>) => Promise<Rows>) =>
+    Promise.allSettled(Array.from({ length: 8 }, () => read(async () => await sql`select pg_sleep(0.05)`)))
+  await readOfAll((work) => work())
+  const control = open(t, server.url, 1)
+  const terminateAll = () => control`select pg_terminate_backend(pid) from pg_stat_activity
+    where usename = current_user and pid <> pg_backend_pid()`
+
+  const unprotected = readOfAll((work) => work())
+  await terminateAll()
+  t.ok(
+    (await unprotected).some(({ status }) => status === 'rejected'),
+    'such a connection fails who uses it',
+  )
+  await readOfAll(readOnLiveConnection)
+  const reads = readOfAll(readOnLiveConnection)
+  await terminateAll()
+  t.ok(
+    (await reads).every(({ status }) => status === 'fulfilled'),
+    'who asks again is answered',
+  )
 })
 
 t.test('our process killed: the next start adopts the running Postgres and watches over it too', async (t) => {

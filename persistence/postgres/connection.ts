@@ -61,6 +61,26 @@ export function errorCode(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : ''
 }
 
+const DEAD_CONNECTIONS_MAX = 16
+
+/**
+ * Reads, and asks again where the connection it was given turns out to be dead: that says nothing of Postgres, since a
+ * pool keeps connections to one that was replaced meanwhile. Only for work that may run twice. Where no connection can
+ * be made it rejects at once.
+ */
+export async function readOnLiveConnection<Rows>(work: () => Promise<Rows>): Promise<Rows> {
+  for (let dead = 1; ; dead++) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isDeadConnection(errorCode(error)) || dead > DEAD_CONNECTIONS_MAX) throw error
+    }
+  }
+}
+
+/** Closed by the other side, or by a backend that outlived its postmaster (57P01). */
+const isDeadConnection = (code: string) => ['57P01', 'CONNECTION_CLOSED', 'ECONNRESET', 'EPIPE'].includes(code)
+
 /** Invalid password, no such role, not allowed by pg_hba.conf, no such database: waiting does not help. */
 const isFinal = (code: string) => code.startsWith('28') || code === '3D000'
 
