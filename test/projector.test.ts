@@ -6,11 +6,11 @@ import t, { type Test } from 'tap'
 import { CodeBook } from '../actors/codes/code-book.js'
 import { userCreated } from '../actors/user/facts.js'
 import type { Sql } from '../persistence/postgres/connection.js'
-import { applyBatch, MarkMovedError, readMark } from '../persistence/projector/apply.js'
+import { applyBatch, MarkMovedError } from '../persistence/projector/apply.js'
 import { Batch } from '../persistence/projector/batch.js'
 import { foldRecord } from '../persistence/projector/fold.js'
 import { defaultProjectorLimits } from '../persistence/projector/limits.js'
-import { Session } from '../persistence/projector/session.js'
+import { PostgresProjection } from '../persistence/projector/postgres-projection.js'
 import { readCheckpoint } from '../persistence/restore/checkpoint.js'
 import { restoreCodeBook } from '../persistence/restore/code-book.js'
 import { PostgresStore } from '../persistence/store.js'
@@ -53,13 +53,13 @@ t.test('write-behind', async (t) => {
 
   await t.test('a batch applied twice changes nothing (P1)', async (t) => {
     const { sql, url } = await world(t)
-    const session = await Session.open(url, 'test')
+    const session = await PostgresProjection.open(url, SHARD, defaultProjectorLimits)
     t.teardown(() => session.end())
-    const batch = new Batch(await readMark(session, SHARD))
+    const batch = new Batch(await session.readMark())
     for (const [index, parts] of scansOf(20).entries()) foldRecord(SHARD, recordOf(index + 1, parts), batch)
-    t.same(await applyBatch(session, SHARD, batch), { rows: 31, parked: [] })
+    t.same(await applyBatch(session, batch), { rows: 31, parked: [] })
     const once = await contents(sql)
-    await t.rejects(applyBatch(session, SHARD, batch), MarkMovedError)
+    await t.rejects(applyBatch(session, batch), MarkMovedError)
     t.same(await contents(sql), once)
     t.equal(once.scans.length, 20)
   })

@@ -6,14 +6,14 @@
  *    new connection.
  * B1 Two batches are in memory at most: the one being written and, under load, the next.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { unpackRecord } from '../../engine/record.js'
-import { JournalReader } from '../journal/reader.js'
-import { applyBatch, MarkMovedError, readMark } from './apply.js'
+import type { JournalReader } from '../journal/reader.js'
+import { applyBatch, MarkMovedError } from './apply.js'
 import { Batch } from './batch.js'
 import { foldRecord } from './fold.js'
-import { type FromWorker, PARKED_REPORTED_MAX, type WorkerSetup } from './protocol.js'
-import { Session } from './session.js'
+import type { ProjectorLimits } from './limits.js'
+import type { ProjectionSession, TailEnvironment } from './port.js'
+import { type FromWorker, PARKED_REPORTED_MAX } from './protocol.js'
 
 /** Read and folded between two turns of the event loop, which the statements under way need to be sent. */
 const SLICE_BYTES = 128 * 1024
@@ -23,10 +23,11 @@ export class Tail {
   #draining = false
   #wake: (() => void) | undefined
   #failures = 0
-  #purgedAt = 0
 
   constructor(
-    readonly setup: WorkerSetup,
+    readonly shard: string,
+    readonly limits: ProjectorLimits,
+    readonly environment: TailEnvironment,
     readonly report: (message: FromWorker) => void,
   ) {}
 
@@ -52,8 +53,8 @@ export class Tail {
     }
   }
 
-  async #connected(work: (session: Session) => Promise<void>): Promise<void> {
-    const session = await Session.open(this.setup.url, `comptroller projector ${this.setup.shard}`)
+  async #connected(work: (session: ProjectionSession) => Promise<void>): Promise<void> {
+    const session = await this.environment.connect()
     try {
       await work(session)
     } finally {
@@ -61,22 +62,22 @@ export class Tail {
     }
   }
 
-  async #follow(session: Session): Promise<void> {
-    const { setup } = this
-    const appliedSeq = await readMark(session, setup.shard)
+  async #follow(session: ProjectionSession): Promise<void> {
+    const { environment } = this
+    const appliedSeq = await session.readMark()
     this.report({ kind: 'applied', appliedSeq, lagMs: 0, records: 0, rows: 0, batchMillis: 0 })
-    const reader = new JournalReader({ directory: setup.directory, fromSeq: appliedSeq + 1 })
+    const reader = environment.openReader(appliedSeq + 1)
     let ahead: Promise<Batch> | undefined
     try {
       for (;;) {
         const batch = ahead === undefined ? await this.#nextBatch(reader) : await ahead
         if (batch === undefined) return
-        const startedAt = performance.now()
-        const applying = applyBatch(session, setup.shard, batch)
+        const startedAt = environment.elapsed()
+        const applying = applyBatch(session, batch)
         ahead = this.#isLoaded(reader) ? this.#fold(reader) : undefined
         ahead?.catch(() => {}) // dealt with when its turn comes
         this.#reportApplied(batch, await applying, startedAt)
-        await this.#purge(session, batch.lastAt)
+        await session.housekeep(batch.lastAt)
       }
     } finally {
       await ahead?.catch(() => {})
@@ -85,7 +86,7 @@ export class Tail {
   }
 
   #isLoaded(reader: JournalReader): boolean {
-    return this.#durableSeq - reader.nextSeq + 1 >= this.setup.limits.lingerRecordsMax
+    return this.#durableSeq - reader.nextSeq + 1 >= this.limits.lingerRecordsMax
   }
 
   /** Undefined when draining is done. */
@@ -94,16 +95,16 @@ export class Tail {
       if (this.#draining) return undefined
       await this.#changed()
     }
-    const deadline = performance.now() + this.setup.limits.lingerMs
+    const deadline = this.environment.elapsed() + this.limits.lingerMs
     for (;;) {
-      const leftMs = deadline - performance.now()
+      const leftMs = deadline - this.environment.elapsed()
       if (leftMs <= 0 || this.#draining || this.#isLoaded(reader)) return this.#fold(reader)
       await this.#changed(leftMs)
     }
   }
 
   async #fold(reader: JournalReader): Promise<Batch> {
-    const { shard, limits } = this.setup
+    const { shard, limits } = this
     const batch = new Batch(reader.nextSeq - 1)
     const throughSeq = Math.min(this.#durableSeq, batch.previousSeq + limits.batchRecordsMax)
     let bytes = 0
@@ -112,7 +113,7 @@ export class Tail {
         foldRecord(shard, unpackRecord(body), batch)
         bytes += body.length
       }
-      await nextTurn()
+      await this.environment.pause()
     }
     return batch
   }
@@ -126,41 +127,29 @@ export class Tail {
     this.report({
       kind: 'applied',
       appliedSeq: batch.lastSeq,
-      lagMs: Date.now() - batch.lastAt,
+      lagMs: this.environment.now() - batch.lastAt,
       records: batch.records,
       rows,
-      batchMillis: performance.now() - startedAt,
+      batchMillis: this.environment.elapsed() - startedAt,
     })
-  }
-
-  /** Client keys older than the window are of no use. `at` is the time of the records, so a replay purges alike. */
-  async #purge(session: Session, at: number): Promise<void> {
-    const { shard, limits } = this.setup
-    if (performance.now() - this.#purgedAt < limits.purgeIntervalMs) return
-    this.#purgedAt = performance.now()
-    await session.query(
-      `delete from idempotency where ctid = any(array(
-         select ctid from idempotency where shard = $1 and not forever and at_ms < $2 order by at_ms limit $3))`,
-      [shard, at - limits.idempotencyWindowMs, limits.purgeRowsMax],
-    )
   }
 
   // P2
   async #waitToRetry(error: unknown): Promise<void> {
-    const { retryDelayMinMs, retryDelayMaxMs } = this.setup.limits
+    const { retryDelayMinMs, retryDelayMaxMs } = this.limits
     const ceilingMs = Math.min(retryDelayMinMs * 2 ** this.#failures, retryDelayMaxMs)
-    const delayMs = Math.round(ceilingMs * (0.5 + Math.random() / 2))
+    const delayMs = Math.round(ceilingMs * (0.5 + this.environment.random() / 2))
     this.#failures += 1
     this.report({ kind: 'retrying', error: error instanceof Error ? error.message : String(error), delayMs })
-    await new Promise((resolve) => setTimeout(resolve, delayMs))
+    await new Promise<void>((resolve) => this.environment.after(delayMs, resolve))
   }
 
   /** Resolves at the next announcement, at the call to drain, or after `ms`. */
   #changed(ms?: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = ms === undefined ? undefined : setTimeout(() => this.#wake?.(), ms)
+      const cancel = ms === undefined ? undefined : this.environment.after(ms, () => this.#wake?.())
       this.#wake = () => {
-        clearTimeout(timer)
+        cancel?.()
         this.#wake = undefined
         resolve()
       }

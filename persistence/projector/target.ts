@@ -35,7 +35,7 @@ export interface Entry {
 
 /** Rows that one statement writes. */
 export interface Write {
-  readonly table: string
+  readonly target: Target
   readonly statement: Statement
   readonly entries: readonly Entry[]
 }
@@ -74,7 +74,7 @@ export function writesOf(target: Target, entries: readonly Entry[]): Write[] {
     if (group === undefined) groups.set(statement, [entry])
     else group.push(entry)
   }
-  return [...groups].map(([statement, group]) => ({ table: target.table, statement, entries: group }))
+  return [...groups].map(([statement, group]) => ({ target, statement, entries: group }))
 }
 
 function statementFor(target: Target, { row, removed }: Entry): Statement {

@@ -3,6 +3,7 @@ import { setPriority } from 'node:os'
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../../engine/assert.js'
 import type { FromWorker, ToWorker, WorkerSetup } from './protocol.js'
+import { tailEnvironment } from './surroundings.js'
 import { Tail } from './tail.js'
 
 /** Where cores are short, members who wait for a decision come first. */
@@ -12,7 +13,9 @@ if (process.platform === 'linux') setPriority(WRITE_BEHIND_NICENESS)
 
 const port = parentPort
 assert(port !== null, 'this file runs as a worker thread')
-const tail = new Tail(workerData as WorkerSetup, (message: FromWorker) => port.postMessage(message))
+const setup = workerData as WorkerSetup
+const report = (message: FromWorker) => port.postMessage(message)
+const tail = new Tail(setup.shard, setup.limits, tailEnvironment(setup), report)
 
 port.on('message', (message: ToWorker) => {
   if (message.kind === 'announce') tail.announce(message.durableSeq)

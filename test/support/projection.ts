@@ -12,6 +12,7 @@ import { migrate } from '../../persistence/postgres/migrations.js'
 import type { ProjectorLimits } from '../../persistence/projector/limits.js'
 import { Projector } from '../../persistence/projector/projector.js'
 import type { FromWorker } from '../../persistence/projector/protocol.js'
+import { tailEnvironment } from '../../persistence/projector/surroundings.js'
 import { Tail } from '../../persistence/projector/tail.js'
 import { schemaFolder } from '../../persistence/schema-folder.js'
 import { open, recordingLog, silent } from './postgres.js'
@@ -167,7 +168,8 @@ export function startProjector(test: Test, { url, directory }: Place, limits: Pa
 /** Applies a journal up to `throughSeq` on this thread. */
 export async function applyAll(setup: Place & { limits: ProjectorLimits }, throughSeq: number) {
   const reports: FromWorker[] = []
-  const tail = new Tail({ shard: SHARD, ...setup }, (report) => reports.push(report))
+  const environment = tailEnvironment({ shard: SHARD, ...setup })
+  const tail = new Tail(SHARD, setup.limits, environment, (report) => reports.push(report))
   tail.announce(throughSeq)
   tail.drain()
   await tail.run()
