@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { JournalEntry } from '../engine/journal.js'
 import { JournalDamagedError, JournalLockedError } from '../persistence/journal/errors.js'
-import { nodeFiles } from '../persistence/journal/files.js'
+import { type JournalFiles, nodeFiles } from '../persistence/journal/files.js'
 import { SEGMENT_HEADER_BYTES, segmentName } from '../persistence/journal/format.js'
 import { describeFrames, describeSegments, verifyJournal } from '../persistence/journal/inspect.js'
 import { JournalReader } from '../persistence/journal/reader.js'
@@ -194,6 +194,47 @@ t.test('a reader does not trust bytes it read while they were being written', as
   )
   await reader.close()
   await journal.close()
+})
+
+t.test('every way to the disk and every moment goes through the ports', async (t) => {
+  const real = freshDirectory()
+  const elsewhere = (path: string) => join(real, path)
+  const files: JournalFiles = {
+    ...nodeFiles,
+    makeDirectory: (path) => nodeFiles.makeDirectory(elsewhere(path)),
+    list: (path) => nodeFiles.list(elsewhere(path)),
+    lock: (path) => nodeFiles.lock(elsewhere(path)),
+    create: (path) => nodeFiles.create(elsewhere(path)),
+    openExisting: (path) => nodeFiles.openExisting(elsewhere(path)),
+    openToRead: (path) => nodeFiles.openToRead(elsewhere(path)),
+    remove: (path) => nodeFiles.remove(elsewhere(path)),
+    syncDirectory: (path) => nodeFiles.syncDirectory(elsewhere(path)),
+  }
+  const putOff: (() => void)[] = []
+  const scheduler = { soon: (task: () => void) => void putOff.push(task), nowMs: () => 7 }
+  const options = { files, scheduler, segmentBytes: 300 }
+  const directory = '/no/such/place'
+  const { journal, announced, durable } = await openAt(directory, options)
+  for (let seq = 1; seq <= 6; seq += 1) {
+    journal.append(seq, bodyOf(seq))
+    t.equal(putOff.length, 1, 'a flush is put off once')
+    if (seq % 2 === 1) continue
+    for (let turn = 0; turn < 5; turn += 1) await stat(real)
+    t.notOk(announced.includes(seq), 'and does not begin by itself')
+    const flushed = durable(seq)
+    putOff.pop()?.()
+    await flushed
+  }
+  t.equal(journal.stats.lastFlushMicros, 0, 'measured by the clock it was given')
+  await journal.truncate(2)
+  await journal.close()
+  const again = await openAt(directory, options)
+  t.same(await collect(again.journal.read(3)), expected(3, 6))
+  await again.journal.close()
+  t.equal((await verifyJournal(directory, undefined, files)).records, 4)
+  const reader = new JournalReader({ directory, files, fromSeq: 5 })
+  t.equal((await reader.next(6)).length, 2)
+  await reader.close()
 })
 
 t.test('truncate drops whole old segments only, and never where the sequence goes on', async (t) => {

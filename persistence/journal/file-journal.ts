@@ -11,9 +11,9 @@ import type { Journal, JournalEntry, JournalListener } from '../../engine/journa
 import { Batch, RECORD_BYTES_MAX } from './batch.js'
 import { type JournalFiles, nodeFiles } from './files.js'
 import { FRAME_HEADER_BYTES, PAYLOAD_BYTES_MAX, RECORD_PREFIX_BYTES } from './format.js'
-import { lockDirectory } from './lock.js'
 import { JournalReader } from './reader.js'
-import { prepareDirectory, recover, type TornTail } from './recover.js'
+import { recover, type TornTail } from './recover.js'
+import { nodeScheduler, type Scheduler } from './scheduler.js'
 import { SegmentWriter } from './segment-writer.js'
 
 export interface FileJournalListener extends JournalListener {
@@ -35,6 +35,7 @@ export interface FileJournalOptions {
   /** A record known to have been durable; a journal that ends before it is damaged. Default 0. */
   readonly knownDurableSeq?: number
   readonly files?: JournalFiles
+  readonly scheduler?: Scheduler
 }
 
 export interface JournalStats {
@@ -63,8 +64,8 @@ export interface OpenedJournal {
  */
 export async function openFileJournal(options: FileJournalOptions): Promise<OpenedJournal> {
   const { directory, files = nodeFiles } = options
-  await prepareDirectory(directory, files)
-  const unlock = await lockDirectory(directory)
+  await files.makeDirectory(directory)
+  const unlock = await files.lock(directory)
   try {
     const recovered = await recover(directory, files, options.knownDurableSeq ?? 0)
     const segments = new SegmentWriter(directory, files, options.segmentBytes ?? SEGMENT_BYTES, recovered)
@@ -83,6 +84,8 @@ const SPARE_BATCHES_MAX = 2
 
 export class FileJournal implements Journal {
   readonly #directory: string
+  readonly #files: JournalFiles
+  readonly #scheduler: Scheduler
   readonly #listener: FileJournalListener
   readonly #batchBytesMax: number
   readonly #backlogBytesMax: number
@@ -108,6 +111,8 @@ export class FileJournal implements Journal {
 
   constructor(options: FileJournalOptions, segments: SegmentWriter, lastSeq: number, unlock: () => Promise<void>) {
     this.#directory = options.directory
+    this.#files = options.files ?? nodeFiles
+    this.#scheduler = options.scheduler ?? nodeScheduler
     this.#listener = options.listener
     this.#batchBytesMax = options.batchBytesMax ?? BATCH_BYTES_MAX
     this.#backlogBytesMax = options.backlogBytesMax ?? BACKLOG_BYTES_MAX
@@ -156,7 +161,7 @@ export class FileJournal implements Journal {
 
   async *read(fromSeq: number): AsyncGenerator<JournalEntry> {
     const throughSeq = this.#durableSeq
-    const reader = new JournalReader({ directory: this.#directory, fromSeq })
+    const reader = new JournalReader({ directory: this.#directory, files: this.#files, fromSeq })
     try {
       while (reader.nextSeq <= throughSeq) yield* await reader.next(throughSeq)
     } finally {
@@ -187,15 +192,18 @@ export class FileJournal implements Journal {
     if (wasOpen) this.#state = 'closing'
     while (this.#flushing !== 'idle') await this.#flushed
     await this.#truncated.catch(() => {})
-    await this.#segments.close()
-    await this.#unlock()
+    try {
+      await this.#segments.close()
+    } finally {
+      await this.#unlock()
+    }
     if (wasOpen && this.#failure !== null) throw this.#failure
   }
 
-  /** The records of one turn of the event loop share a batch. */
+  /** What is appended until the scheduler gets to it shares a batch. */
   #scheduleFlush(): void {
     this.#flushing = 'scheduled'
-    this.#flushed = new Promise<void>((resolve) => setImmediate(resolve)).then(() => this.#flushAll())
+    this.#flushed = new Promise<void>((resolve) => this.#scheduler.soon(resolve)).then(() => this.#flushAll())
   }
 
   /** One flush in flight, until nothing is left to flush. */
@@ -228,14 +236,14 @@ export class FileJournal implements Journal {
   }
 
   async #flush(batch: Batch): Promise<Batch> {
-    const startedAt = performance.now()
+    const startedAt = this.#scheduler.nowMs()
     await this.#segments.append(batch)
     const totals = this.#totals
     totals.flushes += 1
     totals.records += batch.recordCount
     totals.bytes += batch.frameBytes
     totals.lastBatchRecords = batch.recordCount
-    totals.lastFlushMicros = Math.round((performance.now() - startedAt) * 1000)
+    totals.lastFlushMicros = Math.round((this.#scheduler.nowMs() - startedAt) * 1000)
     return batch
   }
 

@@ -1,6 +1,7 @@
 // Looking at a journal without changing it; a running server does not mind. What such a server is just writing
 // shows as a torn tail.
 import { JournalDamagedError } from './errors.js'
+import { type JournalFiles, nodeFiles } from './files.js'
 import { oldestPosition, type Position, scanSegment, tornSegmentBytes } from './scan.js'
 import { listSegments, type SegmentFile, SegmentReader } from './segment-reader.js'
 
@@ -20,18 +21,21 @@ export interface SegmentDescription {
 }
 
 /** Verifies segment after segment, oldest first, and describes each. Throws JournalDamagedError. */
-export async function* describeSegments(directory: string): AsyncGenerator<SegmentDescription> {
-  const segments = await listSegments(directory)
+export async function* describeSegments(
+  directory: string,
+  files: JournalFiles = nodeFiles,
+): AsyncGenerator<SegmentDescription> {
+  const segments = await listSegments(directory, files)
   const newest = segments.at(-1)
   let before: Position | null = segments[0] ? oldestPosition(segments[0]) : null
   for (const segment of segments) {
-    const torn = segment === newest ? await tornSegmentBytes(segment, before) : null
+    const torn = segment === newest ? await tornSegmentBytes(segment, files, before) : null
     if (torn !== null && before !== null) {
       yield { ...describe(segment, before), frames: 0, bytes: 0, cutBytes: torn }
       return
     }
     let frames = 0
-    const scan = await scanSegment(segment, { before, isNewest: segment === newest }, () => {
+    const scan = await scanSegment(segment, files, { before, isNewest: segment === newest }, () => {
       frames += 1
     })
     yield { ...describe(segment, scan), frames, bytes: scan.bytes, cutBytes: scan.tornBytes }
@@ -55,8 +59,11 @@ export interface FrameDescription {
 }
 
 /** Verifies and describes the frames of one segment, up to a torn one. Throws JournalDamagedError. */
-export async function* describeFrames(segment: SegmentFile): AsyncGenerator<FrameDescription> {
-  const reader = await SegmentReader.open(segment)
+export async function* describeFrames(
+  segment: SegmentFile,
+  files: JournalFiles = nodeFiles,
+): AsyncGenerator<FrameDescription> {
+  const reader = await SegmentReader.open(segment, files)
   try {
     for (let frame = await reader.nextFrame(); frame !== null; frame = await reader.nextFrame()) {
       const { firstSeq, recordCount: records, fileOffset: offset } = frame
@@ -88,11 +95,12 @@ export interface VerifyResult extends VerifyProgress {
 export async function verifyJournal(
   directory: string,
   onProgress: (progress: VerifyProgress) => void = () => {},
+  files: JournalFiles = nodeFiles,
 ): Promise<VerifyResult> {
   const result = { segments: 0, records: 0, bytes: 0, firstSeq: 0, lastSeq: 0 }
   let cutBytes = 0
   try {
-    for await (const segment of describeSegments(directory)) {
+    for await (const segment of describeSegments(directory, files)) {
       result.segments += 1
       result.records += segment.records
       result.bytes += segment.bytes

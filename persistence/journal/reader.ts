@@ -6,6 +6,7 @@
 import { assert } from '../../engine/assert.js'
 import type { JournalEntry } from '../../engine/journal.js'
 import { JournalDamagedError } from './errors.js'
+import { type JournalFiles, nodeFiles } from './files.js'
 import { FRAME_HEADER_BYTES, RECORD_PREFIX_BYTES } from './format.js'
 import { type Frame, listSegments, type SegmentFile, SegmentReader } from './segment-reader.js'
 
@@ -14,6 +15,7 @@ export const NEXT_BYTES_MAX = 1024 * 1024
 
 export class JournalReader {
   readonly #directory: string
+  readonly #files: JournalFiles
   #nextSeq: number
   #segment: SegmentReader | null = null
   #frame: Frame | null = null
@@ -21,9 +23,10 @@ export class JournalReader {
   #frameSeq = 0
   #reading = false
 
-  constructor(options: { readonly directory: string; readonly fromSeq: number }) {
+  constructor(options: { readonly directory: string; readonly fromSeq: number; readonly files?: JournalFiles }) {
     assert(options.fromSeq >= 1, 'journal records are numbered from 1')
     this.#directory = options.directory
+    this.#files = options.files ?? nodeFiles
     this.#nextSeq = options.fromSeq
   }
 
@@ -98,9 +101,9 @@ export class JournalReader {
 
   /** The segment that holds the first entry wanted. */
   async #firstSegment(): Promise<SegmentReader> {
-    const segments = await listSegments(this.#directory)
+    const segments = await listSegments(this.#directory, this.#files)
     const segment = segments.findLast(({ firstSeq }) => firstSeq <= this.#nextSeq)
-    if (segment !== undefined) return SegmentReader.open(segment)
+    if (segment !== undefined) return SegmentReader.open(segment, this.#files)
     const oldest = segments[0]
     const what = oldest === undefined ? 'there are no segments' : `the oldest segment begins at ${oldest.firstSeq}`
     throw new JournalDamagedError(this.#directory, 0, this.#nextSeq, what)
@@ -111,7 +114,7 @@ export class JournalReader {
     if (ended.tornBytes > 0) throw ended.damage('the segment ends in a torn frame, yet this record is durable')
     const following = await this.#segmentFrom(ended.nextSeq)
     if (following === undefined) throw ended.damage('the journal ends here, yet this record is durable')
-    const next = await SegmentReader.open(following)
+    const next = await SegmentReader.open(following, this.#files)
     if (!next.chainBefore.equals(ended.chain)) {
       await next.close()
       throw next.damage('the segment does not continue the hash chain of the one before')
@@ -121,6 +124,6 @@ export class JournalReader {
   }
 
   async #segmentFrom(firstSeq: number): Promise<SegmentFile | undefined> {
-    return (await listSegments(this.#directory)).find((segment) => segment.firstSeq === firstSeq)
+    return (await listSegments(this.#directory, this.#files)).find((segment) => segment.firstSeq === firstSeq)
   }
 }

@@ -3,10 +3,8 @@
 //
 // The last frame is then written once more and synced. It may have been read from the page cache only, after a
 // crash between write and fdatasync or after a failed fdatasync, and is about to count as durable (J1).
-import { chmod, mkdir, stat } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
 import { JournalDamagedError } from './errors.js'
-import { type JournalFiles, writeWhole } from './files.js'
+import { type JournalFiles, withFile, writeWhole } from './files.js'
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES } from './format.js'
 import { GENESIS, oldestPosition, type Position, type SegmentScan, scanSegment, tornSegmentBytes } from './scan.js'
 import { listSegments, readSegmentHeader, type SegmentFile } from './segment-reader.js'
@@ -30,26 +28,17 @@ export interface Recovered extends Position {
   readonly tail: TornTail | null
 }
 
-/** Creates the directory if need be, open to its owner only. */
-export async function prepareDirectory(directory: string, files: JournalFiles): Promise<void> {
-  let path = resolve(directory)
-  const firstCreated = await mkdir(path, { recursive: true, mode: 0o700 })
-  await chmod(path, 0o700)
-  if (firstCreated === undefined) return
-  for (; path.length >= firstCreated.length; path = dirname(path)) await files.syncDirectory(dirname(path))
-}
-
 /**
  * Brings the journal in `directory` into a state to append to. `knownDurableSeq` is a record the caller knows to
  * have been durable: a journal that ends before it is damaged, and nothing of it is cut.
  */
 export async function recover(directory: string, files: JournalFiles, knownDurableSeq: number): Promise<Recovered> {
-  const segments = await listSegments(directory)
-  for (const segment of segments.slice(0, -1)) await readSegmentHeader(segment)
-  const { before, tornSegment } = await findTornSegment(segments)
+  const segments = await listSegments(directory, files)
+  for (const segment of segments.slice(0, -1)) await readSegmentHeader(segment, files)
+  const { before, tornSegment } = await findTornSegment(segments, files)
   if (tornSegment !== null) segments.pop()
   const newest = segments.at(-1)
-  const end = newest && (await scanSegment(newest, { before, isNewest: tornSegment === null }))
+  const end = newest && (await scanSegment(newest, files, { before, isNewest: tornSegment === null }))
   const nextSeq = end?.nextSeq ?? GENESIS.nextSeq
   if (nextSeq <= knownDurableSeq) {
     const what = `the journal ends here, yet record ${knownDurableSeq} is known to have been durable`
@@ -66,14 +55,15 @@ export async function recover(directory: string, files: JournalFiles, knownDurab
 /** The newest segment if a crash interrupted its creation; else, if the look at it told, where it must begin. */
 async function findTornSegment(
   segments: SegmentFile[],
+  files: JournalFiles,
 ): Promise<{ readonly before: Position | null; readonly tornSegment: TornTail | null }> {
   const newest = segments.at(-1)
-  if (newest === undefined || (await stat(newest.path)).size > SEGMENT_HEADER_BYTES) {
+  if (newest === undefined || (await sizeOf(newest, files)) > SEGMENT_HEADER_BYTES) {
     return { before: null, tornSegment: null }
   }
   const older = segments.at(-2)
-  const before = older ? await scanSegment(older, { before: null, isNewest: false }) : oldestPosition(newest)
-  const cutBytes = await tornSegmentBytes(newest, before)
+  const before = older ? await scanSegment(older, files, { before: null, isNewest: false }) : oldestPosition(newest)
+  const cutBytes = await tornSegmentBytes(newest, files, before)
   if (cutBytes === null || before === null) return { before, tornSegment: null }
   return { before: null, tornSegment: { file: newest.path, offset: 0, cutBytes, nextSeq: before.nextSeq } }
 }
@@ -97,10 +87,12 @@ async function continueSegment(
   }
   const active = { ...newest, bytes: end.bytes }
   const older = found.segments.slice(0, -1)
-  const sized = await Promise.all(
-    older.map(async (segment) => ({ ...segment, bytes: (await stat(segment.path)).size })),
-  )
+  const sized = await Promise.all(older.map(async (segment) => ({ ...segment, bytes: await sizeOf(segment, files) })))
   const cut = { file: newest.path, offset: end.bytes, cutBytes: end.tornBytes, nextSeq: end.nextSeq }
   const tail = end.tornBytes > 0 ? cut : found.tornSegment
   return { nextSeq: end.nextSeq, chain: end.chain, segments: [...sized, active], active, fd, tail }
+}
+
+function sizeOf(segment: SegmentFile, files: JournalFiles): Promise<number> {
+  return withFile(files, segment.path, (fd) => files.size(fd))
 }

@@ -1,7 +1,7 @@
 // Reads whole segments in order and checks that each continues the one before. The start, `journal verify` and
 // `journal inspect` stand on it.
-import { open } from 'node:fs/promises'
 import { JournalDamagedError } from './errors.js'
+import { type JournalFiles, readUpTo, withFile } from './files.js'
 import { decodeSegmentHeader, encodeSegmentHeader, GENESIS_CHAIN, SEGMENT_HEADER_BYTES } from './format.js'
 import { type Frame, type SegmentFile, SegmentReader } from './segment-reader.js'
 import { isTornSegment } from './torn-tail.js'
@@ -33,10 +33,11 @@ export interface SegmentScan extends Position {
  */
 export async function scanSegment(
   segment: SegmentFile,
+  files: JournalFiles,
   expected: { readonly before: Position | null; readonly isNewest: boolean },
   onFrame: (frame: Frame, chain: Buffer) => void = () => {},
 ): Promise<SegmentScan> {
-  const reader = await SegmentReader.open(segment)
+  const reader = await SegmentReader.open(segment, files)
   try {
     if (expected.before !== null) checkContinues(reader, expected.before)
     let lastFrame: Frame | null = null
@@ -71,17 +72,14 @@ function checkContinues(reader: SegmentReader, before: Position): void {
  * If the newest segment is one whose creation a crash interrupted, its size in bytes; else null. `before` is where
  * the segments before it end, null when that is not known (they were truncated), and then nothing is torn.
  */
-export async function tornSegmentBytes(segment: SegmentFile, before: Position | null): Promise<number | null> {
+export async function tornSegmentBytes(
+  segment: SegmentFile,
+  files: JournalFiles,
+  before: Position | null,
+): Promise<number | null> {
   if (before === null || before.nextSeq !== segment.firstSeq) return null
-  const file = await open(segment.path, 'r')
-  try {
-    const start = Buffer.alloc(SEGMENT_HEADER_BYTES + 1)
-    const { bytesRead } = await file.read(start, 0, start.length, 0)
-    const bytes = start.subarray(0, bytesRead)
-    const expectedHeader = encodeSegmentHeader({ firstSeq: before.nextSeq, chain: before.chain })
-    const isWhole = typeof decodeSegmentHeader(bytes) !== 'string'
-    return !isWhole && isTornSegment(bytes, expectedHeader) ? bytesRead : null
-  } finally {
-    await file.close()
-  }
+  const bytes = await withFile(files, segment.path, (fd) => readUpTo(files, fd, 0, SEGMENT_HEADER_BYTES + 1))
+  const expectedHeader = encodeSegmentHeader({ firstSeq: before.nextSeq, chain: before.chain })
+  const isWhole = typeof decodeSegmentHeader(bytes) !== 'string'
+  return !isWhole && isTornSegment(bytes, expectedHeader) ? bytes.length : null
 }

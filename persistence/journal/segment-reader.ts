@@ -1,10 +1,10 @@
 // Reads the frames of one segment, verifying each (J2): header checksum, payload checksum, sequence, chain and
 // the framing of its records. Shared by the start, the tailing reader and the checks, so that what one accepts
 // the others accept too.
-import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32c } from '@node-rs/crc32'
 import { JournalDamagedError } from './errors.js'
+import { type JournalFiles, readUpTo, withFile } from './files.js'
 import {
   decodeFrameHeader,
   decodeSegmentHeader,
@@ -26,8 +26,8 @@ export interface SegmentFile {
 }
 
 /** The segments of a journal, oldest first. */
-export async function listSegments(directory: string): Promise<SegmentFile[]> {
-  const names = (await readdir(directory)).sort()
+export async function listSegments(directory: string, files: JournalFiles): Promise<SegmentFile[]> {
+  const names = (await files.list(directory)).sort()
   return names.flatMap((name) => {
     const firstSeq = segmentFirstSeq(name)
     return firstSeq === null ? [] : [{ path: join(directory, name), firstSeq }]
@@ -35,35 +35,18 @@ export async function listSegments(directory: string): Promise<SegmentFile[]> {
 }
 
 /** Reads and checks the header of one segment. */
-export async function readSegmentHeader(segment: SegmentFile): Promise<SegmentHeader> {
-  const file = await open(segment.path, 'r')
-  try {
-    return await headerOf(file, segment)
-  } finally {
-    await file.close()
-  }
+export function readSegmentHeader(segment: SegmentFile, files: JournalFiles): Promise<SegmentHeader> {
+  return withFile(files, segment.path, (fd) => headerOf(segment, files, fd))
 }
 
-async function headerOf(file: FileHandle, segment: SegmentFile): Promise<SegmentHeader> {
-  const header = decodeSegmentHeader(await readExactly(file, 0, SEGMENT_HEADER_BYTES))
+async function headerOf(segment: SegmentFile, files: JournalFiles, fd: number): Promise<SegmentHeader> {
+  const header = decodeSegmentHeader(await readUpTo(files, fd, 0, SEGMENT_HEADER_BYTES))
   if (typeof header === 'string') throw new JournalDamagedError(segment.path, 0, segment.firstSeq, header)
   if (header.firstSeq !== segment.firstSeq) {
     const what = `the header says its first record is ${header.firstSeq}; was the file renamed?`
     throw new JournalDamagedError(segment.path, 0, segment.firstSeq, what)
   }
   return header
-}
-
-/** Up to `bytes` bytes; fewer at the end of the file. */
-async function readExactly(file: FileHandle, position: number, bytes: number): Promise<Buffer> {
-  const buffer = Buffer.alloc(bytes)
-  let filled = 0
-  while (filled < bytes) {
-    const { bytesRead } = await file.read(buffer, filled, bytes - filled, position + filled)
-    if (bytesRead === 0) break
-    filled += bytesRead
-  }
-  return buffer.subarray(0, filled)
 }
 
 export interface Frame {
@@ -91,7 +74,8 @@ export class SegmentReader {
 
   private constructor(
     readonly segment: SegmentFile,
-    private readonly file: FileHandle,
+    private readonly files: JournalFiles,
+    private readonly fd: number,
     header: SegmentHeader,
   ) {
     this.nextSeq = header.firstSeq
@@ -99,12 +83,12 @@ export class SegmentReader {
     this.chainBefore = header.chain
   }
 
-  static async open(segment: SegmentFile): Promise<SegmentReader> {
-    const file = await open(segment.path, 'r')
+  static async open(segment: SegmentFile, files: JournalFiles): Promise<SegmentReader> {
+    const fd = await files.openToRead(segment.path)
     try {
-      return new SegmentReader(segment, file, await headerOf(file, segment))
+      return new SegmentReader(segment, files, fd, await headerOf(segment, files, fd))
     } catch (error) {
-      await file.close()
+      await files.close(fd)
       throw error
     }
   }
@@ -139,13 +123,13 @@ export class SegmentReader {
   }
 
   async close(): Promise<void> {
-    await this.file.close()
+    await this.files.close(this.fd)
   }
 
   async #stop(): Promise<null> {
-    const { size } = await this.file.stat()
+    const size = await this.files.size(this.fd)
     const tail = { fileOffset: this.fileOffset, bytes: size - this.fileOffset, nextSeq: this.nextSeq }
-    const damage = await damageOfTail(tail, (position, bytes) => readExactly(this.file, position, bytes))
+    const damage = await damageOfTail(tail, (position, bytes) => readUpTo(this.files, this.fd, position, bytes))
     if (damage !== null) throw this.damage(damage)
     this.tornBytes = tail.bytes
     return null
@@ -158,9 +142,8 @@ export class SegmentReader {
   async #buffered(bytes: number, durableThroughSeq: number): Promise<boolean> {
     while (this.#end - this.#start < bytes) {
       if (this.#start + bytes > this.#buffer.length) this.#moveToNewBuffer(bytes)
-      const free = this.#buffer.length - this.#end
       const position = this.fileOffset + this.#end - this.#start
-      const { bytesRead } = await this.file.read(this.#buffer, this.#end, free, position)
+      const bytesRead = await this.files.read(this.fd, this.#buffer.subarray(this.#end), position)
       if (bytesRead === 0) return false
       this.#end += bytesRead
       this.#bufferedThroughSeq = durableThroughSeq
