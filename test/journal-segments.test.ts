@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import type { JournalEntry } from '../engine/journal.js'
+import { MARK_NAME } from '../persistence/journal/durable-mark.js'
 import { JournalDamagedError, JournalLockedError } from '../persistence/journal/errors.js'
 import { type JournalFiles, nodeFiles } from '../persistence/journal/files.js'
 import { SEGMENT_HEADER_BYTES, segmentName } from '../persistence/journal/format.js'
@@ -16,6 +17,7 @@ import {
   bodyOf,
   collect,
   contents,
+  crashedAfter,
   expected,
   freshDirectory,
   journalOf,
@@ -51,6 +53,7 @@ t.test('a crash while a segment is created leaves a file that is dropped, and on
   for (let length = 0; length <= header.length; length += 1) {
     for (const start of [header.subarray(0, length), Buffer.alloc(length)]) {
       const copy = await damaged(directory, (path) => writeFile(path(7), start))
+      await crashedAfter(copy, 6)
       const { journal, tail, write } = await openAt(copy)
       t.equal(tail?.cutBytes, start === header || start.equals(header) ? undefined : length)
       await write(bodyOf(7))
@@ -91,6 +94,7 @@ t.test('J2: swapped, renamed, foreign, missing and cut segments are found wherev
     ['missing', 4, (path) => unlink(path(4))],
     ['longer than its frames', 7, (path) => appendFile(path(4), 'JF')],
     ['cut in the middle', 6, (path) => truncate(path(4), 240)],
+    ['cut to its header', 4, (path) => truncate(path(4), SEGMENT_HEADER_BYTES)],
   ]
   for (const [name, seq, change] of cases) {
     const copy = await damaged(directory, change)
@@ -106,6 +110,7 @@ t.test('records known to be durable are missed before anything is cut', async (t
   const directory = await journalOf(3)
   const file = join(directory, segmentName(1))
   await truncate(file, (await stat(file)).size - 1)
+  await crashedAfter(directory, 5)
   const { size } = await stat(file)
   await t.rejects(openAt(directory, { knownDurableSeq: 9 }), { name: 'JournalDamagedError', expectedSeq: 7, file })
   t.equal((await stat(file)).size, size)
@@ -174,6 +179,7 @@ t.test('a reader does not trust bytes it read while they were being written', as
     await nodeFiles.write(fd, Buffer.alloc(bytes.length, 'x'), at)
     await nodeFiles.write(fd, bytes.subarray(0, bytes.length / 2), at)
     half()
+    half = null
     await new Promise<void>((resolve) => (finish = resolve))
     return nodeFiles.write(fd, bytes, at)
   }
@@ -283,13 +289,14 @@ t.test('one writer: a second is refused, a killed one is replaced', async (t) =>
   await once(child, 'exit')
   await writeFile(join(directory, `writer-${process.pid}-00000000.1.lock`), '')
   t.same(await contents(directory), expected(1, 3), 'also past a lock of an earlier process with our id')
-  t.same(await readdir(directory), await segmentsOf(directory))
+  t.same((await readdir(directory)).sort(), [...(await segmentsOf(directory)), MARK_NAME])
 })
 
 t.test('verify and inspect tell where the journal stands', async (t) => {
   const directory = await journalOf(3, { segmentBytes: 500 })
   const file = (firstSeq: number) => join(directory, segmentName(firstSeq))
   await truncate(file(7), (await stat(file(7))).size - 5)
+  await crashedAfter(directory, 6)
   const progress: number[] = []
   const frameBytes = 64 + 3 * 44
   const verified = await verifyJournal(directory, ({ records }) => progress.push(records))

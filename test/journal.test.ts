@@ -4,6 +4,8 @@ import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
+import { MARK_NAME, readMark } from '../persistence/journal/durable-mark.js'
+import { JournalDamagedError } from '../persistence/journal/errors.js'
 import { type JournalFiles, nodeFiles } from '../persistence/journal/files.js'
 import { segmentName } from '../persistence/journal/format.js'
 import { describeFrames, verifyJournal } from '../persistence/journal/inspect.js'
@@ -11,6 +13,7 @@ import {
   bodyOf,
   collect,
   contents,
+  crashedAfter,
   expected,
   freshDirectory,
   journalOf,
@@ -41,7 +44,7 @@ t.test('records survive rotation, close and reopen, whatever their size', async 
   await journal.close()
   t.equal((await stat(directory)).mode & 0o777, 0o700)
   for (const name of await segmentsOf(directory)) t.equal((await stat(join(directory, name))).mode & 0o777, 0o600)
-  t.same(await segmentsOf(directory), await readdir(directory), 'the lock is gone')
+  t.same((await readdir(directory)).sort(), [...(await segmentsOf(directory)), MARK_NAME], 'the lock is gone')
 })
 
 t.test('J1: nothing is announced before its sync returns; one flush in flight; order kept', async (t) => {
@@ -170,6 +173,7 @@ t.test('J2: a tail torn at any byte is cut and what was before it stays', async 
   const start = frames[2]?.offset ?? 0
   for (let length = start; length < whole.length; length += 1) {
     await writeFile(file, whole.subarray(0, length))
+    await crashedAfter(directory, 6)
     const { journal, tail } = await openAt(directory)
     const found = await collect(journal.read(1))
     await journal.close()
@@ -181,6 +185,70 @@ t.test('J2: a tail torn at any byte is cut and what was before it stays', async 
   await write(bodyOf(7))
   await journal.close()
   t.same(await contents(directory), expected(1, 7), 'and the journal goes on from there')
+})
+
+t.test('J5: an end that was durable and is gone is missed, whatever it looks like', async (t) => {
+  const directory = await journalOf(3, { segmentBytes: 500 })
+  const [first = '', last = ''] = (await segmentsOf(directory)).map((name) => join(directory, name))
+  const whole = await readFile(last)
+  for (let length = 0; length < whole.length; length += 1) {
+    await writeFile(last, whole.subarray(0, length))
+    const found = await contents(directory)
+    if (!(found instanceof JournalDamagedError)) throw new Error(`cut to ${length}: ${found}`)
+    t.equal(found.file, last)
+    const { problem } = await verifyJournal(directory)
+    if (problem?.file !== last || problem.offset > length) t.same(problem, { file: last, offset: length })
+  }
+  await rm(last)
+  t.match(await contents(directory), { name: 'JournalDamagedError', file: first, expectedSeq: 7 }, 'a whole segment')
+  await writeFile(last, whole)
+  t.same(await contents(directory), expected(1, 9), 'and nothing was changed meanwhile')
+})
+
+t.test('J5: a byte that was alone in its sector and turned zero is damage, no sector that never arrived', async (t) => {
+  for (const [sectors, at] of [
+    [2, 1024],
+    [4, 1500],
+  ] as const) {
+    const directory = freshDirectory()
+    const { journal, write } = await openAt(directory)
+    const body = Buffer.alloc(sectors * 512 - 64 - 64 - 4 + 1)
+    body[at - 64 - 64 - 4] = 7
+    await write(body)
+    await journal.close()
+    const file = join(directory, segmentName(1))
+    const bytes = await readFile(file)
+    t.equal(bytes[at], 7)
+    bytes[at] = 0
+    await writeFile(file, bytes)
+    t.match(await contents(directory), { name: 'JournalDamagedError', file, offset: 64 })
+    t.strictSame(await readFile(file), bytes, 'and nothing is cut')
+  }
+})
+
+t.test('J5: the mark is never ahead of the disk, and there before anybody is told', async (t) => {
+  const directory = freshDirectory()
+  const marks: number[] = []
+  const mark = () => readMark(directory, nodeFiles).then((seq) => marks.push(seq))
+  const files: JournalFiles = { ...nodeFiles, datasync: (fd) => mark().then(() => nodeFiles.datasync(fd)) }
+  const { journal, write } = await openAt(directory, { files })
+  marks.length = 0
+  for (let seq = 1; seq <= 4; seq += 1) {
+    await write(bodyOf(seq))
+    t.equal(await readMark(directory, nodeFiles), seq)
+  }
+  t.same(marks, [0, 1, 2, 3], 'while the next is being synced')
+  await journal.close()
+  await rm(join(directory, MARK_NAME))
+  t.same(await contents(directory), expected(1, 4), 'a journal from before there were marks')
+  for (const bytes of [Buffer.alloc(0), Buffer.alloc(32), Buffer.from('COMPMARK')]) {
+    await writeFile(join(directory, MARK_NAME), bytes)
+    t.same(await contents(directory), expected(1, 4), 'a mark whose creation was interrupted')
+    t.equal(await readMark(directory, nodeFiles), 4)
+  }
+  await writeFile(join(directory, MARK_NAME), Buffer.alloc(32, 1))
+  t.match(await contents(directory), { name: 'JournalDamagedError', message: /delete this file/ })
+  t.match((await verifyJournal(directory)).problem, { file: join(directory, MARK_NAME), offset: 0 })
 })
 
 t.test(
@@ -212,6 +280,7 @@ t.test(
           at = end
         }
         await writeFile(file, disk.subarray(0, before + Math.floor((disk.length - before) * (keptShare ?? 1))))
+        await crashedAfter(directory, count)
         const { journal } = await openAt(directory)
         const bodies: Uint8Array[] = []
         for await (const entry of journal.read(1)) bodies.push(Buffer.from(entry.body))

@@ -8,16 +8,27 @@ export class JournalDamagedError extends Error {
     readonly file: string,
     /** Byte offset in the segment. */
     readonly offset: number,
-    /** The record that was due at this place; all before it are intact. */
+    /** The record that was due at this place; all before it are intact. 0 where no record belongs. */
     readonly expectedSeq: number,
     readonly what: string,
+    remedy?: string,
   ) {
-    super(
-      `Journal damaged in ${file} at byte ${offset}, where record ${expectedSeq} is due: ${what}. ` +
-        'Nothing was changed. Copy the journal directory away, run "comptroller journal verify" on it, ' +
-        `and restore this file from a backup. Records before ${expectedSeq} are intact.`,
-    )
+    const due = expectedSeq === 0 ? '' : `, where record ${expectedSeq} is due`
+    const restore =
+      'Copy the journal directory away, run "comptroller journal verify" on it, and restore this file from a backup. ' +
+      `Records before ${expectedSeq} are intact.`
+    super(`Journal damaged in ${file} at byte ${offset}${due}: ${what}. Nothing was changed. ${remedy ?? restore}`)
   }
+}
+
+/** The journal ends at `place`, before a record that was durable (J5). */
+export function endsTooSoon(
+  place: { readonly file: string; readonly offset: number },
+  nextSeq: number,
+  knownDurableSeq: number,
+): JournalDamagedError {
+  const what = `the journal ends here, yet record ${knownDurableSeq} is known to have been durable`
+  return new JournalDamagedError(place.file, place.offset, nextSeq, what)
 }
 
 /** Another process writes to this journal. */

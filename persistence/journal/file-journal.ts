@@ -4,11 +4,13 @@
 //   after the fdatasync that covers it; on opening, what is read is synced again before it counts as durable.
 // - J2 Frames are checked and chained (format.ts); a torn tail is cut on opening, damage stops it (torn-tail.ts).
 // - J4 The first failed or short write or failed sync ends the journal: no retry, no further append.
+// - J5 A mark beside the segments tells how far they were durable, so that a cut-off end is noticed (durable-mark.ts).
 // - B1 Limits: batchBytesMax, backlogBytesMax, RECORD_BYTES_MAX, SPARE_BATCHES_MAX; gauges in `stats`.
 import { AssertionError, assert } from '../../engine/assert.js'
 import { DomainError } from '../../engine/errors.js'
 import type { Journal, JournalEntry, JournalListener } from '../../engine/journal.js'
 import { Batch, RECORD_BYTES_MAX } from './batch.js'
+import { DurableMark, readMark } from './durable-mark.js'
 import { type JournalFiles, nodeFiles } from './files.js'
 import { FRAME_HEADER_BYTES, PAYLOAD_BYTES_MAX, RECORD_PREFIX_BYTES } from './format.js'
 import { JournalReader } from './reader.js'
@@ -67,14 +69,26 @@ export async function openFileJournal(options: FileJournalOptions): Promise<Open
   await files.makeDirectory(directory)
   const unlock = await files.lock(directory)
   try {
-    const recovered = await recover(directory, files, options.knownDurableSeq ?? 0)
+    const knownDurableSeq = Math.max(options.knownDurableSeq ?? 0, await readMark(directory, files)) // J5
+    const recovered = await recover(directory, files, knownDurableSeq)
     const segments = new SegmentWriter(directory, files, options.segmentBytes ?? SEGMENT_BYTES, recovered)
-    const journal = new FileJournal(options, segments, recovered.nextSeq - 1, unlock)
-    return { journal, tail: recovered.tail }
+    const lastSeq = recovered.nextSeq - 1
+    const mark = await DurableMark.open(directory, files, lastSeq).catch(async (error: unknown) => {
+      await segments.close()
+      throw error
+    })
+    return { journal: new FileJournal(options, { segments, mark, unlock }, lastSeq), tail: recovered.tail }
   } catch (error) {
     await unlock()
     throw error
   }
+}
+
+/** What an open journal holds until it is closed. */
+interface Held {
+  readonly segments: SegmentWriter
+  readonly mark: DurableMark
+  readonly unlock: () => Promise<void>
 }
 
 const SEGMENT_BYTES = 64 * 1024 * 1024
@@ -90,8 +104,7 @@ export class FileJournal implements Journal {
   readonly #batchBytesMax: number
   readonly #backlogBytesMax: number
   readonly #retainBytes: number
-  readonly #segments: SegmentWriter
-  readonly #unlock: () => Promise<void>
+  readonly #held: Held
 
   #state: 'open' | 'closing' | 'failed' = 'open'
   #failure: Error | null = null
@@ -109,7 +122,7 @@ export class FileJournal implements Journal {
   #backlogBytes = 0
   #totals = { flushes: 0, records: 0, bytes: 0, lastBatchRecords: 0, lastFlushMicros: 0 }
 
-  constructor(options: FileJournalOptions, segments: SegmentWriter, lastSeq: number, unlock: () => Promise<void>) {
+  constructor(options: FileJournalOptions, held: Held, lastSeq: number) {
     this.#directory = options.directory
     this.#files = options.files ?? nodeFiles
     this.#scheduler = options.scheduler ?? nodeScheduler
@@ -118,8 +131,7 @@ export class FileJournal implements Journal {
     this.#backlogBytesMax = options.backlogBytesMax ?? BACKLOG_BYTES_MAX
     this.#retainBytes = options.retainBytes ?? 0
     assert(this.#batchBytesMax <= PAYLOAD_BYTES_MAX, `batchBytesMax is at most ${PAYLOAD_BYTES_MAX}`)
-    this.#segments = segments
-    this.#unlock = unlock
+    this.#held = held
     this.#lastSeq = lastSeq
     this.#durableSeq = lastSeq
   }
@@ -137,8 +149,8 @@ export class FileJournal implements Journal {
       ...this.#totals,
       backlogRecords: this.#lastSeq - this.#durableSeq,
       backlogBytes: this.#backlogBytes,
-      segments: this.#segments.count,
-      diskBytes: this.#segments.bytes,
+      segments: this.#held.segments.count,
+      diskBytes: this.#held.segments.bytes,
     }
   }
 
@@ -176,7 +188,7 @@ export class FileJournal implements Journal {
   truncate(throughSeq: number): Promise<void> {
     assert(this.#closed === null, 'the journal is closed')
     assert(throughSeq <= this.#durableSeq, `truncate through ${throughSeq}, durable is ${this.#durableSeq}`)
-    const drop = () => this.#segments.truncate(throughSeq, this.#retainBytes)
+    const drop = () => this.#held.segments.truncate(throughSeq, this.#retainBytes)
     this.#truncated = this.#truncated.then(drop, drop)
     return this.#truncated
   }
@@ -192,12 +204,18 @@ export class FileJournal implements Journal {
     if (wasOpen) this.#state = 'closing'
     while (this.#flushing !== 'idle') await this.#flushed
     await this.#truncated.catch(() => {})
-    try {
-      await this.#segments.close()
-    } finally {
-      await this.#unlock()
-    }
+    await this.#release()
     if (wasOpen && this.#failure !== null) throw this.#failure
+  }
+
+  async #release(): Promise<void> {
+    const { segments, mark, unlock } = this.#held
+    try {
+      if (this.#failure === null) await mark.sync()
+    } finally {
+      await Promise.allSettled([mark.close(), segments.close()])
+      await unlock()
+    }
   }
 
   /** What is appended until the scheduler gets to it shares a batch. */
@@ -237,7 +255,8 @@ export class FileJournal implements Journal {
 
   async #flush(batch: Batch): Promise<Batch> {
     const startedAt = this.#scheduler.nowMs()
-    await this.#segments.append(batch)
+    await this.#held.segments.append(batch)
+    await this.#held.mark.advance(batch.lastSeq) // J5
     const totals = this.#totals
     totals.flushes += 1
     totals.records += batch.recordCount

@@ -1,8 +1,9 @@
 // Looking at a journal without changing it; a running server does not mind. What such a server is just writing
 // shows as a torn tail.
-import { JournalDamagedError } from './errors.js'
+import { readMark } from './durable-mark.js'
+import { endsTooSoon, JournalDamagedError } from './errors.js'
 import { type JournalFiles, nodeFiles } from './files.js'
-import { oldestPosition, type Position, scanSegment, tornSegmentBytes } from './scan.js'
+import { beforeOldest, type Position, type SegmentEnd, scanSegment, tornSegmentBytes } from './scan.js'
 import { listSegments, type SegmentFile, SegmentReader } from './segment-reader.js'
 
 export interface SegmentDescription {
@@ -27,7 +28,7 @@ export async function* describeSegments(
 ): AsyncGenerator<SegmentDescription> {
   const segments = await listSegments(directory, files)
   const newest = segments.at(-1)
-  let before: Position | null = segments[0] ? oldestPosition(segments[0]) : null
+  let before: SegmentEnd | null = segments[0] ? beforeOldest(segments[0]) : null
   for (const segment of segments) {
     const torn = segment === newest ? await tornSegmentBytes(segment, files, before) : null
     if (torn !== null && before !== null) {
@@ -99,7 +100,10 @@ export async function verifyJournal(
 ): Promise<VerifyResult> {
   const result = { segments: 0, records: 0, bytes: 0, firstSeq: 0, lastSeq: 0 }
   let cutBytes = 0
+  let end = { file: directory, offset: 0 }
   try {
+    // Before the segments: a running server moves both on.
+    const mark = await readMark(directory, files).catch(asDamage)
     for await (const segment of describeSegments(directory, files)) {
       result.segments += 1
       result.records += segment.records
@@ -107,12 +111,19 @@ export async function verifyJournal(
       if (segment.records > 0) result.firstSeq ||= segment.firstSeq
       result.lastSeq = segment.lastSeq
       cutBytes = segment.cutBytes
+      end = { file: segment.file, offset: segment.bytes }
       onProgress({ segments: result.segments, records: result.records, bytes: result.bytes })
     }
+    if (mark instanceof JournalDamagedError) throw mark
+    if (result.lastSeq < mark) throw endsTooSoon(end, result.lastSeq + 1, mark) // J5
   } catch (error) {
-    if (!(error instanceof JournalDamagedError)) throw error
-    const { file, offset, expectedSeq: seq, what } = error
+    const { file, offset, expectedSeq: seq, what } = asDamage(error)
     return { ...result, problem: { file, offset, seq, what } }
   }
   return cutBytes > 0 ? { ...result, cutBytes } : result
+}
+
+function asDamage(error: unknown): JournalDamagedError {
+  if (error instanceof JournalDamagedError) return error
+  throw error
 }

@@ -112,7 +112,7 @@ export class JournalReader {
   /** The segment ended although a later record is durable, so it was rotated. */
   async #followRotation(ended: SegmentReader): Promise<void> {
     if (ended.tornBytes > 0) throw ended.damage('the segment ends in a torn frame, yet this record is durable')
-    const following = await this.#segmentFrom(ended.nextSeq)
+    const following = await this.#segmentAfter(ended)
     if (following === undefined) throw ended.damage('the journal ends here, yet this record is durable')
     const next = await SegmentReader.open(following, this.#files)
     if (!next.chainBefore.equals(ended.chain)) {
@@ -123,7 +123,8 @@ export class JournalReader {
     await ended.close()
   }
 
-  async #segmentFrom(firstSeq: number): Promise<SegmentFile | undefined> {
-    return (await listSegments(this.#directory, this.#files)).find((segment) => segment.firstSeq === firstSeq)
+  async #segmentAfter({ segment, nextSeq }: SegmentReader): Promise<SegmentFile | undefined> {
+    if (nextSeq === segment.firstSeq) return undefined // it lost all its frames, and is not the one after itself
+    return (await listSegments(this.#directory, this.#files)).find(({ firstSeq }) => firstSeq === nextSeq)
   }
 }

@@ -3,10 +3,18 @@
 //
 // The last frame is then written once more and synced. It may have been read from the page cache only, after a
 // crash between write and fdatasync or after a failed fdatasync, and is about to count as durable (J1).
-import { JournalDamagedError } from './errors.js'
+import { endsTooSoon } from './errors.js'
 import { type JournalFiles, withFile, writeWhole } from './files.js'
 import { encodeSegmentHeader, SEGMENT_HEADER_BYTES } from './format.js'
-import { GENESIS, oldestPosition, type Position, type SegmentScan, scanSegment, tornSegmentBytes } from './scan.js'
+import {
+  beforeOldest,
+  GENESIS,
+  type Position,
+  type SegmentEnd,
+  type SegmentScan,
+  scanSegment,
+  tornSegmentBytes,
+} from './scan.js'
 import { listSegments, readSegmentHeader, type SegmentFile } from './segment-reader.js'
 import { createSegment, type StoredSegment } from './segment-writer.js'
 
@@ -41,8 +49,8 @@ export async function recover(directory: string, files: JournalFiles, knownDurab
   const end = newest && (await scanSegment(newest, files, { before, isNewest: tornSegment === null }))
   const nextSeq = end?.nextSeq ?? GENESIS.nextSeq
   if (nextSeq <= knownDurableSeq) {
-    const what = `the journal ends here, yet record ${knownDurableSeq} is known to have been durable`
-    throw new JournalDamagedError(newest?.path ?? directory, end?.bytes ?? 0, nextSeq, what)
+    const place = tornSegment ?? { file: newest?.path ?? directory, offset: end?.bytes ?? 0 }
+    throw endsTooSoon(place, nextSeq, knownDurableSeq) // J5
   }
   if (tornSegment !== null) await files.remove(tornSegment.file)
   if (newest === undefined || end === undefined) {
@@ -56,13 +64,13 @@ export async function recover(directory: string, files: JournalFiles, knownDurab
 async function findTornSegment(
   segments: SegmentFile[],
   files: JournalFiles,
-): Promise<{ readonly before: Position | null; readonly tornSegment: TornTail | null }> {
+): Promise<{ readonly before: SegmentEnd | null; readonly tornSegment: TornTail | null }> {
   const newest = segments.at(-1)
   if (newest === undefined || (await sizeOf(newest, files)) > SEGMENT_HEADER_BYTES) {
     return { before: null, tornSegment: null }
   }
   const older = segments.at(-2)
-  const before = older ? await scanSegment(older, files, { before: null, isNewest: false }) : oldestPosition(newest)
+  const before = older ? await scanSegment(older, files, { before: null, isNewest: false }) : beforeOldest(newest)
   const cutBytes = await tornSegmentBytes(newest, files, before)
   if (cutBytes === null || before === null) return { before, tornSegment: null }
   return { before: null, tornSegment: { file: newest.path, offset: 0, cutBytes, nextSeq: before.nextSeq } }

@@ -14,14 +14,19 @@ export interface Position {
 
 export const GENESIS: Position = { nextSeq: 1, chain: GENESIS_CHAIN }
 
-/** Where the oldest segment must begin; null when the ones before it were truncated. */
-export function oldestPosition(oldest: SegmentFile): Position | null {
-  return oldest.firstSeq === GENESIS.nextSeq ? GENESIS : null
+/** Where what is before a segment ends, and in which file that is. */
+export interface SegmentEnd extends Position {
+  readonly file: string
+  /** Bytes of the file up to the end of its last whole frame. */
+  readonly bytes: number
 }
 
-export interface SegmentScan extends Position {
-  /** Bytes of the segment up to the end of its last whole frame. */
-  readonly bytes: number
+/** Where the oldest segment must begin; null when the ones before it were truncated. */
+export function beforeOldest(oldest: SegmentFile): SegmentEnd | null {
+  return oldest.firstSeq === GENESIS.nextSeq ? { ...GENESIS, file: oldest.path, bytes: 0 } : null
+}
+
+export interface SegmentScan extends SegmentEnd {
   /** Bytes after it that are a torn frame; only the newest segment may have any. */
   readonly tornBytes: number
   readonly lastFrame: Frame | null
@@ -34,7 +39,7 @@ export interface SegmentScan extends Position {
 export async function scanSegment(
   segment: SegmentFile,
   files: JournalFiles,
-  expected: { readonly before: Position | null; readonly isNewest: boolean },
+  expected: { readonly before: SegmentEnd | null; readonly isNewest: boolean },
   onFrame: (frame: Frame, chain: Buffer) => void = () => {},
 ): Promise<SegmentScan> {
   const reader = await SegmentReader.open(segment, files)
@@ -47,16 +52,16 @@ export async function scanSegment(
     }
     const { nextSeq, chain, fileOffset: bytes, tornBytes } = reader
     if (tornBytes > 0 && !expected.isNewest) throw reader.damage('the frame is cut short, yet a later segment exists')
-    return { nextSeq, chain, bytes, tornBytes, lastFrame }
+    return { file: segment.path, nextSeq, chain, bytes, tornBytes, lastFrame }
   } finally {
     await reader.close()
   }
 }
 
-function checkContinues(reader: SegmentReader, before: Position): void {
+function checkContinues(reader: SegmentReader, before: SegmentEnd): void {
   if (reader.nextSeq !== before.nextSeq) {
-    const what = `records ${before.nextSeq} to ${reader.nextSeq - 1} are missing: the segment before ends there`
-    throw new JournalDamagedError(reader.segment.path, 0, before.nextSeq, what)
+    const what = `the segment ends here, yet the next one begins with record ${reader.nextSeq}`
+    throw new JournalDamagedError(before.file, before.bytes, before.nextSeq, what)
   }
   if (!reader.chainBefore.equals(before.chain)) {
     throw new JournalDamagedError(
