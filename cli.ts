@@ -3,9 +3,11 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import pino from 'pino'
 import { ApiClient, CliError, findServer } from './cli/api.js'
 import { exportCodesTo, generateCodes, importFeedbackFrom } from './cli/codes.js'
+import { exitCodeOf } from './cli/exit-codes.js'
 import { inspectJournal, verifyJournalOf } from './cli/journal.js'
 import { runTraffic } from './cli/traffic.js'
 import { DomainError } from './engine/errors.js'
+import { DiskShortError } from './persistence/disk-guard.js'
 import { JournalDamagedError, JournalLockedError } from './persistence/journal/errors.js'
 import { readSettings, SettingsError } from './settings.js'
 
@@ -107,10 +109,10 @@ codes
 
 /** Expected failures are told in a sentence; anything else is a bug and shows its stack. */
 function report(error: unknown): void {
-  const expected = [CliError, SettingsError, DomainError, JournalDamagedError, JournalLockedError]
+  const expected = [CliError, SettingsError, DomainError, DiskShortError, JournalDamagedError, JournalLockedError]
   if (expected.some((type) => error instanceof type)) process.stderr.write(`${(error as Error).message}\n`)
   else pino(pino.destination(2)).fatal(error)
-  process.exit(1)
+  process.exit(exitCodeOf(error))
 }
 
 try {

@@ -15,7 +15,10 @@ import { defaultLimits, type ShardLimits } from './engine/limits.js'
 import { Shard } from './engine/shard.js'
 import type { Checkpoint, Environment } from './engine/store.js'
 import { CodeGenerator } from './gateway/drivers/code-generator.js'
+import { assertRoomToStart, DiskGuard, type DiskSpace, realDisk } from './persistence/disk-guard.js'
+import { JournalFailedError } from './persistence/journal/failure.js'
 import { type FileJournal, openFileJournal } from './persistence/journal/file-journal.js'
+import type { JournalFiles } from './persistence/journal/files.js'
 import { connect, type Sql } from './persistence/postgres/connection.js'
 import { startEmbeddedPostgres } from './persistence/postgres/embedded.js'
 import { acquireShardLock } from './persistence/postgres/locks.js'
@@ -41,11 +44,18 @@ export interface Core {
   readonly generator: CodeGenerator
   readonly journal: FileJournal
   readonly projector: Projector
+  readonly disk: DiskGuard
   readonly sql: Sql
   /** Accepted scans at start. */
   readonly scansSoFar: number
   /** Stops admitting, drains, flushes, writes behind, stops what it started. */
   stop(): Promise<void>
+}
+
+/** The disk as the core sees it; tests have their own. */
+export interface CorePorts {
+  readonly space?: DiskSpace
+  readonly journalFiles?: JournalFiles
 }
 
 const scansAccepted = defineQuery({
@@ -82,10 +92,12 @@ export async function openCore(
   log: Logger,
   metrics: CoreMetrics,
   onFatal: (error: Error) => void,
+  ports: CorePorts = {},
 ): Promise<Core> {
   const closing: Closing = []
   try {
-    return await open(settings, log, metrics, onFatal, closing)
+    await assertRoomToStart(settings.DATA_DIR, settings.DISK_FREE_BYTES_MIN, ports.space ?? realDisk)
+    return await open(settings, log, metrics, onFatal, ports, closing)
   } catch (error) {
     await closeAll(closing)
     throw error
@@ -104,6 +116,7 @@ async function open(
   log: Logger,
   metrics: CoreMetrics,
   onFatal: (error: Error) => void,
+  ports: CorePorts,
   closing: Closing,
 ): Promise<Core> {
   const url = settings.DATABASE_URL ?? (await embeddedPostgres(settings, log, closing))
@@ -135,8 +148,10 @@ async function open(
         listening?.durable(seq)
         projector.announce(seq)
       },
-      onFailure: (error) => listening?.stop(error),
+      onFailure: (error) =>
+        listening?.stop(new JournalFailedError(error, journalDirectory, settings.DISK_FREE_BYTES_MIN)),
     },
+    ...(ports.journalFiles === undefined ? {} : { files: ports.journalFiles }),
   })
   closing.push(() => journal.close())
   if (tail !== null) log.warn(tail, 'a crash left a half-written batch in the journal; it was cut')
@@ -166,6 +181,8 @@ async function open(
   listening = shard
   followJournal(projector, shard, journal)
   closing.push(() => projector.stop({ drain: true }))
+  const disk = await guardDisk(settings, log, ports, shard)
+  closing.push(async () => disk.stop())
   const generator = new CodeGenerator(shard, loyalty, log)
   await generator.start()
   closing.push(() => shard.drain())
@@ -175,10 +192,28 @@ async function open(
     generator,
     journal,
     projector,
+    disk,
     sql,
     scansSoFar: await shard.query(scansAccepted, {}),
     stop: () => closeAll(closing),
   }
+}
+
+/** While disk space is short nothing new is decided, so that what was decided can be written. */
+async function guardDisk(settings: Settings, log: Logger, ports: CorePorts, shard: Shard): Promise<DiskGuard> {
+  const guard = new DiskGuard({
+    dataDirectory: settings.DATA_DIR,
+    freeBytesMin: settings.DISK_FREE_BYTES_MIN,
+    checkIntervalMs: settings.DISK_CHECK_INTERVAL_MS,
+    space: ports.space ?? realDisk,
+    log,
+    onLevel: (level) => {
+      if (level === 'ample') shard.admission.open()
+      else shard.admission.close(() => guard.refusal())
+    },
+  })
+  await guard.start()
+  return guard
 }
 
 function limitsOf(settings: Settings): ShardLimits {

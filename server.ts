@@ -7,7 +7,7 @@ import type { Logger } from 'pino'
 import { Registry } from 'prom-client'
 import { z } from 'zod'
 import { scanRequest } from './actors/user/scan.js'
-import { type Core, environment, openCore } from './core.js'
+import { type Core, type CorePorts, environment, openCore } from './core.js'
 import { CoreMetrics } from './core-metrics.js'
 import { system } from './engine/command.js'
 import { storageUnavailable } from './engine/outcome.js'
@@ -53,9 +53,14 @@ export interface Server {
 }
 
 /** Starts everything; rejects with a clear error when something is missing. `onFatal` means: end the process. */
-export async function startServer(settings: Settings, log: Logger, onFatal: (error: Error) => void): Promise<Server> {
+export async function startServer(
+  settings: Settings,
+  log: Logger,
+  onFatal: (error: Error) => void,
+  ports: CorePorts = {},
+): Promise<Server> {
   const metrics = new CoreMetrics(new Registry())
-  const core = await openCore(settings, log, metrics, onFatal)
+  const core = await openCore(settings, log, metrics, onFatal, ports)
   try {
     return await serve(settings, log, core, metrics)
   } catch (error) {
@@ -159,7 +164,14 @@ function readiness(core: Core, stopping: boolean) {
   if (core.shard.lifecycle !== 'running') reasons.push(`the shard is ${core.shard.lifecycle}`)
   const { lastSeq, appliedSeq, limits } = core.shard
   if (lastSeq - appliedSeq > limits.lagRecordsMax) reasons.push('Postgres is too far behind')
-  return { ok: reasons.length === 0, reasons }
+  return { ok: reasons.length === 0, reasons, warnings: warningsOf(core) }
+}
+
+/** What somebody should look after although requests are served. */
+function warningsOf({ disk }: Core): string[] {
+  const warnings: string[] = []
+  if (disk.level !== 'ample') warnings.push(disk.refusal().message)
+  return warnings
 }
 
 function rateLimits(settings: Settings): RateLimiter {
@@ -260,6 +272,7 @@ function exposeGauges(metrics: CoreMetrics, core: Core, services: Services): voi
   const { lagRecordsMax } = core.shard.limits
   metrics.gauges('shard', 'The shard', () => ({ ...core.shard.gauges(), lag_records_max: lagRecordsMax }))
   metrics.gauges('journal', 'The journal', () => ({ ...core.journal.stats }))
+  metrics.gauges('disk', 'Disk space', () => core.disk.gauges())
   metrics.gauges('projector', 'Write-behind', () => {
     const { state, lastError: _, ...numbers } = core.projector.stats
     return { ...numbers, retrying: state === 'ok' ? 0 : 1 }

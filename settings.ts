@@ -46,6 +46,13 @@ export const settingsSchema = z.object({
     .default(256 * MiB)
     .describe('Applied journal kept for audits.'),
   JOURNAL_BACKLOG_BYTES_MAX: count(256 * MiB).describe('Unflushed journal past which inputs are refused.'),
+  DISK_FREE_BYTES_MIN: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(512 * MiB)
+    .describe('Free disk space below which inputs are refused, and a start.'),
+  DISK_CHECK_INTERVAL_MS: count(1_000).describe('How often free disk space is looked at.'),
   CACHED_ACTORS_MAX: count(defaultLimits.cachedActorsMax).describe('Members and accounts kept in memory.'),
   LAG_RECORDS_MAX: count(defaultLimits.lagRecordsMax).describe(
     'Records not yet in Postgres past which inputs get 503.',

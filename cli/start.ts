@@ -1,8 +1,10 @@
 /** `comptroller start`: the server in this process, with a graceful end. */
 import pino from 'pino'
 import pretty from 'pino-pretty'
+import { JournalFailedError } from '../persistence/journal/failure.js'
 import { startServer } from '../server.js'
 import type { Settings } from '../settings.js'
+import { exitCodeOf } from './exit-codes.js'
 
 const STOP_TIMEOUT_MS = 30_000
 const PARENT_CHECK_MS = 1_000
@@ -13,8 +15,9 @@ export async function start(settings: Settings): Promise<void> {
     : pino({ level: settings.LOG_LEVEL })
   let stop: (() => Promise<void>) | undefined
   const onFatal = (error: Error) => {
-    log.fatal({ err: error }, 'cannot go on; the next start recovers')
-    process.exit(1)
+    const explained = error instanceof JournalFailedError ? error.message : 'cannot go on; the next start recovers'
+    log.fatal({ err: error }, explained)
+    process.exit(exitCodeOf(error))
   }
   const server = await startServer(settings, log, onFatal)
   const shutDown = (why: string) => {

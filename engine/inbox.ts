@@ -16,6 +16,7 @@ export class Inbox {
   #postponed: Message[] = []
   #delivering = false
   #running = false
+  #alarmsHeld = false
   #cancelAlarm = () => {}
   #cancelRedelivery = () => {}
 
@@ -43,6 +44,12 @@ export class Inbox {
     this.#running = false
     this.#cancelAlarm()
     this.#cancelRedelivery()
+  }
+
+  /** While they are held, alarms that come due stay set: many can come due at once, and late is not lost. */
+  holdAlarms(held: boolean): void {
+    this.#alarmsHeld = held
+    this.#scheduleAlarm()
   }
 
   /** Takes note of what a committed turn told and set. */
@@ -80,7 +87,7 @@ export class Inbox {
   #scheduleAlarm(): void {
     this.#cancelAlarm()
     const at = this.state.alarms.nextAt()
-    if (at === undefined || !this.#running) return
+    if (at === undefined || !this.#running || this.#alarmsHeld) return
     this.#cancelAlarm = this.environment.wakeAt(at, () => {
       for (const alarm of this.state.alarms.takeDue(this.environment.now())) {
         this.admit({ id: alarmId(alarm), command: alarm.command, args: alarm.args })

@@ -5,6 +5,7 @@
  * business code; J4 a failed journal stops the shard; G2 refusals and reads wait for what they saw; P2 past the
  * write-behind lag limit new inputs are refused until Postgres has caught up.
  */
+import { Admission } from './admission.js'
 import { assert } from './assert.js'
 import {
   anonymous,
@@ -52,6 +53,8 @@ export interface ShardObserver {
 }
 
 export class Shard {
+  /** Closed for a while, it lets messages go on, which finish what was accepted; alarms wait. */
+  readonly admission = new Admission((isOpen) => this.#inbox.holdAlarms(!isOpen))
   readonly #commands: Commands
   readonly #state: ShardState
   readonly #loader: Loader
@@ -215,7 +218,7 @@ export class Shard {
   #refusalOf(command: Command, role: Role): DomainError | undefined {
     if (this.#lifecycle !== 'running') return notRunning()
     assert(this.#commands.named(command.name) === command, `command ${command.name} is not of ${this.program.name}`)
-    const refusal = roleRefusal(command.who, role)
+    const refusal = roleRefusal(command.who, role) ?? this.admission.refusal
     if (refusal !== undefined) return refusal
     if (this.#state.lagRecords > this.limits.lagRecordsMax) return tooFarBehind()
     return this.#isOverloaded ? overloaded() : undefined

@@ -3,6 +3,7 @@
  * Stateless: how far a batch is stands in the core, so a restart goes on where it stopped.
  */
 import { randomBytes } from 'node:crypto'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { codesFromRandom, RANDOM_BYTES_PER_CODE } from '../../actors/codes/code-text.js'
 import { packCodes } from '../../actors/codes/commands.js'
@@ -14,6 +15,7 @@ import type { Shard } from '../../engine/shard.js'
 
 /** Codes drawn for one turn: about a millisecond of it, so that scans are not kept waiting. */
 const CODES_PER_TURN = 1_024
+const RETRY_AFTER_MS = 1_000
 
 export class CodeGenerator {
   readonly #queue: number[] = []
@@ -71,9 +73,20 @@ export class CodeGenerator {
     while (generated < found.quantity) {
       const count = Math.min(CODES_PER_TURN, found.quantity - generated)
       const drawn = codesFromRandom(randomBytes(count * RANDOM_BYTES_PER_CODE), found.checksum)
-      const args = { batch, after: generated, codes: packCodes(drawn) }
-      const added = await this.shard.execute(this.program.commands.appendCodes, { args, who: system })
+      const added = await this.#append({ batch, after: generated, codes: packCodes(drawn) })
       generated = added.generated
+    }
+  }
+
+  /** Comes again for as long as the core takes no inputs: nobody else would. */
+  async #append(args: { batch: number; after: number; codes: Uint8Array }) {
+    for (;;) {
+      try {
+        return await this.shard.execute(this.program.commands.appendCodes, { args, who: system })
+      } catch (error) {
+        if (!(error instanceof DomainError) || error.kind !== 'unavailable' || error.code === 'not_running') throw error
+        await wait(error.details.retryAfterMs ?? RETRY_AFTER_MS, undefined, { ref: false })
+      }
     }
   }
 }

@@ -7,9 +7,12 @@ export interface Readiness {
   readonly ok: boolean
   /** Why not, for operators; empty when ready. */
   readonly reasons: readonly string[]
+  /** What an operator should look after although requests are served. */
+  readonly warnings?: readonly string[]
 }
 
 const alive = z.object({ status: z.literal('ok') })
+const serving = alive.extend({ warnings: z.array(z.string()).optional() })
 
 /** `/healthz`, `/readyz` and `/metrics`: what orchestrators and Prometheus ask for. */
 export function operationsRoutes(metrics: Registry, ready: () => Readiness): Route[] {
@@ -29,12 +32,12 @@ export function operationsRoutes(metrics: Registry, ready: () => Readiness): Rou
       who: 'public',
       tag: 'Operations',
       summary: 'Can requests be served now?',
-      response: alive,
+      response: serving,
       errors: [{ status: 503, code: 'not_ready', when: 'Something this server needs is not there yet, or no more.' }],
       handle: () => {
-        const { ok, reasons } = ready()
+        const { ok, reasons, warnings = [] } = ready()
         if (!ok) throw new DomainError('unavailable', 'not_ready', `Not ready: ${reasons.join('; ')}`)
-        return { status: 'ok' as const }
+        return { status: 'ok' as const, ...(warnings.length === 0 ? {} : { warnings: [...warnings] }) }
       },
     }),
     defineRoute({
