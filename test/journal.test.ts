@@ -246,7 +246,13 @@ t.test('J5: the mark is never ahead of the disk, and there before anybody is tol
     t.same(await contents(directory), expected(1, 4), 'a mark whose creation was interrupted')
     t.equal(await readMark(directory, nodeFiles), 4)
   }
-  await writeFile(join(directory, MARK_NAME), Buffer.alloc(32, 1))
+  const whole = await readFile(join(directory, MARK_NAME))
+  for (const slotAt of [0, 512]) {
+    const half = Buffer.from(whole).fill(9, slotAt + 20, slotAt + 32)
+    await writeFile(join(directory, MARK_NAME), half)
+    t.equal(await readMark(directory, nodeFiles), 4, 'a slot that was half written leaves the other')
+  }
+  await writeFile(join(directory, MARK_NAME), Buffer.alloc(1024, 1))
   t.match(await contents(directory), { name: 'JournalDamagedError', message: /delete this file/ })
   t.match((await verifyJournal(directory)).problem, { file: join(directory, MARK_NAME), offset: 0 })
 })

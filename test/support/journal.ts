@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import type { JournalEntry } from '../../engine/journal.js'
-import { encodeMark, MARK_NAME } from '../../persistence/journal/durable-mark.js'
+import { encodeSlot, MARK_NAME } from '../../persistence/journal/durable-mark.js'
 import { JournalDamagedError } from '../../persistence/journal/errors.js'
 import { type FileJournalOptions, openFileJournal } from '../../persistence/journal/file-journal.js'
 
@@ -81,7 +81,7 @@ export async function contents(directory: string): Promise<string[] | JournalDam
 }
 
 /** Leaves the journal as if it had crashed when `seq` was the last record it had told anybody of. */
-export const crashedAfter = (directory: string, seq: number) => writeFile(join(directory, MARK_NAME), encodeMark(seq))
+export const crashedAfter = (directory: string, seq: number) => writeFile(join(directory, MARK_NAME), encodeSlot(seq))
 
 export const segmentsOf = async (directory: string) =>
   (await readdir(directory)).filter((name) => name.endsWith('.journal')).sort()
