@@ -94,12 +94,14 @@ export class Deployment {
   private constructor(
     readonly folder: string,
     readonly dataDirectory: string,
+    readonly keep: () => boolean,
   ) {}
 
-  static async create(t: TestScope): Promise<Deployment> {
+  /** With `keep`, asked at the end, the data stays. */
+  static async create(t: TestScope, { keep = () => false }: { keep?: () => boolean } = {}): Promise<Deployment> {
     const folder = await mkdtemp(join(tmpdir(), 'comptroller-server-'))
     await chmod(folder, 0o755) // root's Postgres runs as somebody else
-    const deployment = new Deployment(folder, join(folder, 'data'))
+    const deployment = new Deployment(folder, join(folder, 'data'), keep)
     t.teardown(() => deployment.#remove())
     return deployment
   }
@@ -217,6 +219,7 @@ export class Deployment {
       signalIfAlive(postgres.pid, 'SIGQUIT')
       await goneWithin(postgres.pid, WITHIN_MS)
     }
+    if (this.keep()) return
     for (const folder of [cluster, this.folder]) await rm(folder, { recursive: true, force: true, maxRetries: 5 })
   }
 
