@@ -5,6 +5,7 @@ import { ApiClient, CliError, findServer } from './cli/api.js'
 import { exportCodesTo, generateCodes, importFeedbackFrom } from './cli/codes.js'
 import { exitCodeOf } from './cli/exit-codes.js'
 import { inspectJournal, verifyJournalOf } from './cli/journal.js'
+import { listParkedRows, retryAllParkedRows, retryParkedRow, showParkedRow } from './cli/parked.js'
 import { runTraffic } from './cli/traffic.js'
 import { DomainError } from './engine/errors.js'
 import { DiskShortError } from './persistence/disk-guard.js'
@@ -105,6 +106,33 @@ codes
   .action(async (file: string, options: { url?: string }) => {
     const result = await importFeedbackFrom(await adminApi(options), file)
     process.stdout.write(`${JSON.stringify(result)}\n`)
+  })
+
+const parked = program.command('parked').description('rows that Postgres refused, through the API of a running server')
+parked
+  .command('list')
+  .description('list them as JSON lines, oldest first')
+  .option('--resolved', 'those that were written after all')
+  .addOption(url)
+  .action(async (options: { resolved?: boolean; url?: string }) =>
+    listParkedRows(await adminApi(options), options.resolved ? 'resolved' : 'parked'),
+  )
+parked
+  .command('show')
+  .description('one of them, with its contents')
+  .argument('<id>', 'its number', positiveInteger)
+  .addOption(url)
+  .action(async (id: number, options: { url?: string }) => showParkedRow(await adminApi(options), id))
+parked
+  .command('retry')
+  .description('write one after all, or --all; exits with 1 if any stays parked')
+  .argument('[id]', 'its number', positiveInteger)
+  .option('--all', 'every one, oldest first')
+  .addOption(url)
+  .action(async (id: number | undefined, options: { all?: boolean; url?: string }) => {
+    if ((id === undefined) === (options.all !== true)) throw new CliError('Name one row by its number, or say --all.')
+    const api = await adminApi(options)
+    return id === undefined ? retryAllParkedRows(api) : retryParkedRow(api, id)
   })
 
 /** Expected failures are told in a sentence; anything else is a bug and shows its stack. */

@@ -19,6 +19,7 @@ import { assertRoomToStart, DiskGuard, type DiskSpace, realDisk } from './persis
 import { JournalFailedError } from './persistence/journal/failure.js'
 import { type FileJournal, openFileJournal } from './persistence/journal/file-journal.js'
 import type { JournalFiles } from './persistence/journal/files.js'
+import { ParkedRows } from './persistence/parked-rows.js'
 import { connect, type Sql } from './persistence/postgres/connection.js'
 import { startEmbeddedPostgres } from './persistence/postgres/embedded.js'
 import { acquireShardLock } from './persistence/postgres/locks.js'
@@ -45,6 +46,7 @@ export interface Core {
   readonly journal: FileJournal
   readonly projector: Projector
   readonly disk: DiskGuard
+  readonly parked: ParkedRows
   readonly sql: Sql
   /** Accepted scans at start. */
   readonly scansSoFar: number
@@ -179,9 +181,12 @@ async function open(
     'recovered',
   )
   listening = shard
-  followJournal(projector, shard, journal)
+  const parked = new ParkedRows(sql, url, SHARD, log)
+  await parked.follow(projector)
+  closing.push(async () => parked.stop())
+  followJournal(projector, shard, journal, log)
   closing.push(() => projector.stop({ drain: true }))
-  const disk = await guardDisk(settings, log, ports, shard)
+  const disk = await guardDisk(settings, log, ports, shard, projector)
   closing.push(async () => disk.stop())
   const generator = new CodeGenerator(shard, loyalty, log)
   await generator.start()
@@ -193,6 +198,7 @@ async function open(
     journal,
     projector,
     disk,
+    parked,
     sql,
     scansSoFar: await shard.query(scansAccepted, {}),
     stop: () => closeAll(closing),
@@ -200,7 +206,13 @@ async function open(
 }
 
 /** While disk space is short nothing new is decided, so that what was decided can be written. */
-async function guardDisk(settings: Settings, log: Logger, ports: CorePorts, shard: Shard): Promise<DiskGuard> {
+async function guardDisk(
+  settings: Settings,
+  log: Logger,
+  ports: CorePorts,
+  shard: Shard,
+  projector: Projector,
+): Promise<DiskGuard> {
   const guard = new DiskGuard({
     dataDirectory: settings.DATA_DIR,
     freeBytesMin: settings.DISK_FREE_BYTES_MIN,
@@ -210,6 +222,8 @@ async function guardDisk(settings: Settings, log: Logger, ports: CorePorts, shar
     onLevel: (level) => {
       if (level === 'ample') shard.admission.open()
       else shard.admission.close(() => guard.refusal())
+      // A Postgres elsewhere has a disk of its own, and what it takes frees ours.
+      if (settings.DATABASE_URL === undefined) projector.pause(level === 'critical')
     },
   })
   await guard.start()
@@ -248,13 +262,13 @@ function restore(
 }
 
 /** Starts the projector; what it has applied frees memory and, now and then, journal. */
-function followJournal(projector: Projector, shard: Shard, journal: FileJournal): void {
+function followJournal(projector: Projector, shard: Shard, journal: FileJournal, log: Logger): void {
   let truncatedSeq = shard.appliedSeq
   projector.onApplied(({ appliedSeq }) => {
     shard.applied(appliedSeq)
     if (appliedSeq - truncatedSeq < TRUNCATE_EVERY_RECORDS) return
     truncatedSeq = appliedSeq
-    void journal.truncate(appliedSeq)
+    journal.truncate(appliedSeq).catch((error: unknown) => log.error({ err: error }, 'old journal cannot be removed'))
   })
   projector.start()
   projector.announce(journal.durableSeq)

@@ -19,6 +19,7 @@ import { SecretBox } from './gateway/auth/secret-box.js'
 import { Tokens } from './gateway/auth/tokens.js'
 import { accountRecoveryRoutes } from './gateway/http/account-recovery.js'
 import { adminRoutes } from './gateway/http/admin.js'
+import { adminParkedRoutes } from './gateway/http/admin-parked.js'
 import { authRoutes } from './gateway/http/auth.js'
 import { codeRoutes } from './gateway/http/codes.js'
 import { createMailing } from './gateway/http/mailing.js'
@@ -31,7 +32,7 @@ import { BrevoMail } from './gateway/mail/brevo-mail.js'
 import { FileMail } from './gateway/mail/file-mail.js'
 import type { MailPort } from './gateway/mail/mail.js'
 import { servePages } from './gateway/pages/index.js'
-import type { Services } from './gateway/services.js'
+import type { ParkedRowsPort, Services } from './gateway/services.js'
 import { ScanVelocity } from './gateway/sockets/scan-velocity.js'
 import { attachSockets } from './gateway/sockets/sockets.js'
 import { readOnLiveConnection } from './persistence/postgres/connection.js'
@@ -87,6 +88,7 @@ async function serve(settings: Settings, log: Logger, core: Core, metrics: CoreM
       ...scanRoutes(services),
       ...codeRoutes(services),
       ...adminRoutes(services),
+      ...adminParkedRoutes(services),
     ],
     authenticate: (token) => services.tokens.verifyAccess(token),
     limits,
@@ -168,9 +170,13 @@ function readiness(core: Core, stopping: boolean) {
 }
 
 /** What somebody should look after although requests are served. */
-function warningsOf({ disk }: Core): string[] {
+function warningsOf({ disk, parked, projector }: Core): string[] {
   const warnings: string[] = []
   if (disk.level !== 'ample') warnings.push(disk.refusal().message)
+  const { state, lastError } = projector.stats
+  if (state === 'paused') warnings.push('Postgres is not written to until there is disk space again.')
+  else if (state !== 'ok') warnings.push(`Write-behind is ${state}: ${lastError}`)
+  if (parked.count > 0) warnings.push(`Rows that Postgres refused are parked: ${parked.count}.`)
   return warnings
 }
 
@@ -223,6 +229,7 @@ async function openServices(
       scanFlags: (page) => read(() => scanFlags(core.sql, page)),
       batchTimes: () => read(() => batchTimes(core.sql)),
     },
+    parked: parkedRows(core, read),
     tokens: new Tokens({ signer: keys, keys, issuer: PRODUCT, audience: TOKEN_AUDIENCE, clock: now }),
     passwords: await Passwords.create({}),
     box,
@@ -235,6 +242,18 @@ async function openServices(
     log,
   }
   return { services, keys }
+}
+
+function parkedRows({ parked }: Core, read: <T>(rows: () => Promise<T>) => Promise<T>): ParkedRowsPort {
+  return {
+    get count() {
+      return parked.count
+    },
+    list: (page) => read(() => parked.list(page)),
+    find: (id) => read(() => parked.find(id)),
+    retry: (id) => read(() => parked.retry(id)),
+    retryAll: (page) => read(() => parked.retryAll(page)),
+  }
 }
 
 async function openMail(settings: Settings): Promise<MailPort> {
@@ -273,12 +292,26 @@ function exposeGauges(metrics: CoreMetrics, core: Core, services: Services): voi
   metrics.gauges('shard', 'The shard', () => ({ ...core.shard.gauges(), lag_records_max: lagRecordsMax }))
   metrics.gauges('journal', 'The journal', () => ({ ...core.journal.stats }))
   metrics.gauges('disk', 'Disk space', () => core.disk.gauges())
-  metrics.gauges('projector', 'Write-behind', () => {
-    const { state, lastError: _, ...numbers } = core.projector.stats
-    return { ...numbers, retrying: state === 'ok' ? 0 : 1 }
-  })
+  metrics.gauges('projector', 'Write-behind', () => projectorGauges(core))
   metrics.gauges('tokens', 'Access tokens', () => ({ ...services.tokens.gauges() }))
   metrics.gauges('passwords', 'Password hashing', () => ({ ...services.passwords.gauges() }))
   metrics.gauges('codes', 'The code book', () => ({ codes: core.program.book.size, bytes: core.program.book.bytes }))
   metrics.gauges('views', 'Views', () => ({ unapplied_scans: core.program.recentScans.size }))
+}
+
+function projectorGauges({ projector, parked }: Core): Record<string, number> {
+  const { appliedSeq, lagMs, batchMillis, batchRecords, rows, retries, state, blockedSeq } = projector.stats
+  return {
+    applied_seq: appliedSeq,
+    lag_ms: lagMs,
+    batch_millis: batchMillis,
+    batch_records: batchRecords,
+    rows,
+    retries,
+    parked_rows: parked.count,
+    retrying: state === 'retrying' ? 1 : 0,
+    paused: state === 'paused' ? 1 : 0,
+    blocked: state === 'blocked' ? 1 : 0,
+    blocked_seq: blockedSeq,
+  }
 }

@@ -24,10 +24,42 @@ export interface ColdReads {
   batchTimes(): Promise<readonly { readonly batch: number; readonly exportedAt: number | null }[]>
 }
 
+/** A row that Postgres refused (P3). Times are milliseconds. */
+export interface ParkedSummary {
+  readonly id: number
+  readonly seq: number
+  readonly table: string
+  readonly kind: 'put' | 'patch' | 'remove' | 'fact'
+  readonly key: string | null
+  readonly errorCode: string
+  readonly error: string
+  readonly parkedAt: number
+  readonly attempts: number
+  readonly triedAt: number | null
+  readonly resolvedAt: number | null
+}
+
+export interface ParkedRowsPort {
+  /** Parked now. */
+  readonly count: number
+  /** Oldest first. */
+  list(page: { isResolved: boolean; afterId: number; limit: number }): Promise<readonly ParkedSummary[]>
+  find(id: number): Promise<(ParkedSummary & { readonly row: unknown }) | null>
+  /** Writes the row and those under its key after all; `error` says why they stay. */
+  retry(
+    id: number,
+  ): Promise<{ readonly found: boolean; resolved: number; errorCode: string | null; error: string | null }>
+  retryAll(page: {
+    afterId: number
+    limit: number
+  }): Promise<{ readonly resolved: number; readonly refused: number; readonly nextAfterId: number | null }>
+}
+
 export interface Services {
   readonly shard: Shard
   readonly program: LoyaltyProgram
   readonly reads: ColdReads
+  readonly parked: ParkedRowsPort
   readonly tokens: Tokens
   readonly passwords: Passwords
   readonly box: SecretBox

@@ -2,6 +2,7 @@ import type { ActorId } from '../engine/actor.js'
 import { type StoredOutcome, unpack } from '../engine/record.js'
 import type { Store } from '../engine/store.js'
 import { readOnLiveConnection, type Sql } from './postgres/connection.js'
+import { withParkedOutcomes } from './restore/parked-outcomes.js'
 
 /** Reads what a shard no longer holds in memory from what the projector wrote. */
 export class PostgresStore implements Store {
@@ -23,7 +24,8 @@ export class PostgresStore implements Store {
     const [row] = await readOnLiveConnection(
       () =>
         this.sql<{ fingerprint: string; at_ms: bigint; outcome: Uint8Array }[]>`
-          select fingerprint, at_ms, outcome from idempotency where shard = ${this.shard} and key = ${key}`,
+          select fingerprint, at_ms, outcome from ${withParkedOutcomes(this.sql)} entries
+          where shard = ${this.shard} and key = ${key} order by seq desc limit 1`,
     )
     if (row === undefined) return undefined
     const { fingerprint, at_ms, outcome } = row

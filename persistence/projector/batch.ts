@@ -7,13 +7,32 @@
 import type { AnyRow, Columns, Row } from './columns.js'
 import { type Entry, type Target, type Write, writesOf } from './target.js'
 
-/** A row that will not be in its table: Postgres refused it, or no row could be made of the fact (P3). */
+/**
+ * - `put`: a row to add or to write whole.
+ * - `patch`: columns to change.
+ * - `remove`: the key of a row to remove.
+ * - `fact`: what no row could be made of.
+ */
+export type ParkedKind = 'put' | 'patch' | 'remove' | 'fact'
+
+/** Names a row of a table whose rows are changed after they were added. */
+export interface RowKey {
+  readonly table: string
+  readonly key: string
+}
+
+/** What will not be in its table until it is retried, with all that this takes (P3). */
 export interface ParkedRow {
   readonly seq: number
   readonly table: string
+  readonly kind: ParkedKind
+  /** Null where rows are only ever added, so that none depends on another. */
+  readonly key: string | null
   readonly errorCode: string
   readonly error: string
   readonly row: unknown
+  /** Of a fact: its place in the record, and the time of the input in milliseconds. */
+  readonly source: { readonly entry: number; readonly at: number } | null
 }
 
 export class Batch {
@@ -69,9 +88,18 @@ export class Batch {
     this.#entriesOf(target).set(keyOf(target, row), { seq: this.#seq, row, removed: true })
   }
 
-  park(table: string, error: unknown, row: unknown): void {
-    const message = error instanceof Error ? error.message : String(error)
-    this.parked.push({ seq: this.#seq, table, errorCode: 'unreadable', error: message, row })
+  /** Keeps a fact of which no row could be made (P3). */
+  parkFact(fact: { readonly type: string }, entry: number, why: unknown): void {
+    this.parked.push({
+      seq: this.#seq,
+      table: `fact ${fact.type}`,
+      kind: 'fact',
+      key: null,
+      errorCode: 'unreadable',
+      error: why instanceof Error ? why.message : String(why),
+      row: fact,
+      source: { entry, at: this.lastAt },
+    })
   }
 
   /** Everything to write, in the order of `targets`; rows with a key sorted by it, so that writers never deadlock. */

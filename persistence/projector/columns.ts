@@ -101,7 +101,7 @@ function elementText(value: unknown): string {
       if (value === null || value === undefined) return 'NULL'
       if (value instanceof Uint8Array) return `"\\\\x${hexOf(value)}"`
       if (Array.isArray(value)) return `"${value.join(',')}"`
-      return `"${escapeText(JSON.stringify(value))}"`
+      return `"${escapeText(rowJson(value))}"`
   }
 }
 
@@ -117,10 +117,17 @@ function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')
 }
 
-/** A row as JSON that loses nothing, for the eyes of an operator. */
+/** A row as JSON that loses nothing: its values, written back as they stand there, make the same row. */
 export function rowJson(row: unknown): string {
-  return JSON.stringify(row, (_, value: unknown) => {
-    if (typeof value === 'bigint') return value.toString()
-    return value instanceof Uint8Array ? `\\x${hexOf(value)}` : value
-  })
+  return JSON.stringify(plain(row))
+}
+
+function plain(value: unknown): unknown {
+  if (typeof value === 'bigint') return value.toString()
+  if (typeof value === 'number') return Number.isFinite(value) ? value : String(value)
+  if (value === undefined || value === null) return null
+  if (typeof value !== 'object') return value
+  if (value instanceof Uint8Array) return `\\x${hexOf(value)}`
+  if (Array.isArray(value)) return value.map(plain)
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, plain(item)]))
 }

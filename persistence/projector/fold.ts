@@ -5,7 +5,7 @@ import { codeArea } from './codes.js'
 import { engineTargets, foldEngineRows } from './engine-rows.js'
 import { memberArea } from './members.js'
 import { prizeArea } from './prizes.js'
-import type { Area, Project, Source } from './projection.js'
+import type { Area, Source } from './projection.js'
 import { scanArea } from './scans.js'
 import type { Target } from './target.js'
 
@@ -17,30 +17,27 @@ export const targets: readonly Target[] = [...areas.flatMap((area) => area.targe
 const factProjections = new Map(areas.flatMap((area) => Object.entries(area.facts)))
 const deltaProjections = new Map(areas.flatMap((area) => Object.entries(area.deltas)))
 
-/** Facts and deltas without a projection feed no table. */
+/**
+ * Facts and deltas without a projection feed no table. P3 A fact of which no row can be made, because it is not what
+ * its type says, is parked like a refused row; a delta must not be missing, because starts read back what it makes.
+ */
 export function foldRecord(shard: string, record: TurnRecord, batch: Batch): void {
   const { seq, input } = record
   batch.begin(seq, input.at)
   foldEngineRows(shard, record, batch)
   record.facts.forEach((fact, entry) => {
-    project(factProjections.get(fact.type), `fact ${fact.type}`, fact, { seq, entry, at: input.at }, batch)
+    try {
+      foldFact(fact, { seq, entry, at: input.at }, batch)
+    } catch (error) {
+      batch.parkFact(fact, entry, error)
+    }
   })
   record.deltas.forEach(({ table, delta }, entry) => {
-    project(deltaProjections.get(table), `delta of ${table}`, delta, { seq, entry, at: input.at }, batch)
+    deltaProjections.get(table)?.(delta as never, { seq, entry, at: input.at }, batch)
   })
 }
 
-/** P3: what cannot even be made a row, because it is not what its type says, is parked like a refused row. */
-function project(
-  projection: Project<never> | undefined,
-  what: string,
-  input: unknown,
-  source: Source,
-  batch: Batch,
-): void {
-  try {
-    projection?.(input as never, source, batch)
-  } catch (error) {
-    batch.park(what, error, input)
-  }
+/** The rows of one fact. Throws when it is not what its type says. */
+export function foldFact(fact: { readonly type: string }, source: Source, batch: Batch): void {
+  factProjections.get(fact.type)?.(fact as never, source, batch)
 }

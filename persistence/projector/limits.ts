@@ -12,6 +12,8 @@ export interface ProjectorLimits {
   readonly announceIntervalMs: number
   readonly retryDelayMinMs: number
   readonly retryDelayMaxMs: number
+  /** How long it waits before a record that blocks it is tried again. */
+  readonly blockedDelayMs: number
   /** How long a stop waits for what is durable to be applied. */
   readonly drainMaxMs: number
   /** How long client idempotency keys are kept. */
@@ -29,6 +31,7 @@ export const defaultProjectorLimits: ProjectorLimits = {
   announceIntervalMs: 20,
   retryDelayMinMs: 50,
   retryDelayMaxMs: 1_000,
+  blockedDelayMs: 2_000,
   drainMaxMs: 15_000,
   idempotencyWindowMs: 24 * 60 * 60 * 1000,
   purgeIntervalMs: 1_000,

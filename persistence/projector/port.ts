@@ -1,6 +1,6 @@
 /** What the write-behind asks of its surroundings: a port, so that the simulator can stand in for Postgres and time. */
 import type { JournalReader } from '../journal/reader.js'
-import type { ParkedRow } from './batch.js'
+import type { ParkedRow, RowKey } from './batch.js'
 import type { Write } from './target.js'
 
 /** One connection to the database of a shard. Everything rejects once the connection is lost. */
@@ -13,9 +13,13 @@ export interface ProjectionSession {
   attempt<Done>(work: () => Promise<Done>): Promise<Done>
   /** False when the mark is not at `from`: then nothing has changed. `at` is the time of record `to`. */
   moveMark(from: number, to: number, at: number): Promise<boolean>
-  /** Rejects with RowRefusedError when the database refuses rows for what they are. */
+  /** Rejects with RowRefusedError when the database refuses rows for what they are, or has none to patch. */
   write(write: Write): Promise<void>
   park(rows: readonly ParkedRow[]): Promise<void>
+  /** Whether rows may be parked under a key; if not, `heldKeys` need not be asked. */
+  readonly holdsKeys: boolean
+  /** Those of the keys under which a row is parked: what follows under them must wait. */
+  heldKeys(keys: readonly RowKey[]): Promise<readonly RowKey[]>
   /** Removes what is outdated, little by little; called after each batch with the time of its last record. */
   housekeep(at: number): Promise<void>
   end(): Promise<void>
@@ -28,6 +32,21 @@ export class RowRefusedError extends Error {
   constructor(
     /** What the database calls the reason. */
     readonly code: string,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+/**
+ * Write-behind cannot go past this record: what a start reads back would be wrong from here on. All before it is
+ * written. The message says why, and what to do.
+ */
+export class BlockedError extends Error {
+  override readonly name = 'BlockedError'
+
+  constructor(
+    readonly seq: number,
     message: string,
   ) {
     super(message)

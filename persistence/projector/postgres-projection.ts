@@ -1,15 +1,17 @@
 /** The projection in Postgres. */
 import postgres from 'postgres'
+import { pack } from '../../engine/record.js'
 import { errorCode } from '../postgres/connection.js'
-import type { ParkedRow } from './batch.js'
+import type { ParkedRow, RowKey } from './batch.js'
 import { arrayText, rowJson } from './columns.js'
 import type { ProjectorLimits } from './limits.js'
 import { type ProjectionSession, RowRefusedError } from './port.js'
-import { type Parameter, type Result, Session } from './session.js'
+import { Session } from './session.js'
 import type { Write } from './target.js'
 
 export class PostgresProjection implements ProjectionSession {
   #purgedAt = Number.NEGATIVE_INFINITY
+  #holdsKeys = false
 
   private constructor(
     private readonly session: Session,
@@ -24,7 +26,12 @@ export class PostgresProjection implements ProjectionSession {
   async readMark(): Promise<number> {
     await this.session.query('insert into projector_mark values ($1, 0, 0) on conflict do nothing', [this.shard])
     const [mark] = await this.session.query('select applied_seq from projector_mark where shard = $1', [this.shard])
+    await this.#lookForKeys()
     return Number(mark?.applied_seq)
+  }
+
+  get holdsKeys(): boolean {
+    return this.#holdsKeys
   }
 
   transaction<Done>(work: () => Promise<Done>): Promise<Done> {
@@ -45,31 +52,45 @@ export class PostgresProjection implements ProjectionSession {
     return count > 0
   }
 
-  async write({ statement, entries }: Write): Promise<void> {
-    await this.#refusable(
-      statement.text,
-      statement.columns.map((name) => arrayText(entries, name)),
-    )
+  write(write: Write): Promise<void> {
+    return writeRows(this.session, write)
   }
 
   async park(rows: readonly ParkedRow[]): Promise<void> {
-    const column = (value: (row: ParkedRow) => Parameter) =>
-      arrayText(
-        rows.map((row) => ({ row: { value: value(row) } })),
-        'value',
-      )
+    const column = (value: (row: ParkedRow) => Cell) => columnText(rows, value)
     await this.session.query(
-      `insert into dead_letters (shard, seq, table_name, error_code, error, row)
-       select $1, * from unnest($2::int8[], $3::text[], $4::text[], $5::text[], $6::json[])`,
+      `insert into dead_letters
+         (shard, seq, table_name, kind, row_key, error_code, error, row, entry, at_ms, packed)
+       select $1, * from unnest($2::int8[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::json[],
+         $9::int4[], $10::int8[], $11::bytea[])`,
       [
         this.shard,
         column(({ seq }) => seq),
         column(({ table }) => table),
+        column(({ kind }) => kind),
+        column(({ key }) => key),
         column(({ errorCode: code }) => code),
         column(({ error }) => error),
         column(({ row }) => rowJson(row)),
+        column(({ source }) => source?.entry ?? null),
+        column(({ source }) => source?.at ?? null),
+        column(({ kind, row }) => (kind === 'fact' ? pack(row) : null)),
       ],
     )
+    if (rows.some(({ key }) => key !== null)) this.#holdsKeys = true
+  }
+
+  async heldKeys(keys: readonly RowKey[]): Promise<readonly RowKey[]> {
+    const found = await this.session.query(
+      `select sent.place from unnest($2::text[], $3::text[]) with ordinality as sent (table_name, row_key, place)
+       where exists (
+         select from dead_letters parked where parked.shard = $1 and parked.resolved_at is null
+           and parked.table_name = sent.table_name and parked.row_key = sent.row_key)`,
+      [this.shard, columnText(keys, ({ table }) => table), columnText(keys, ({ key }) => key)],
+    )
+    // They may all have been retried.
+    if (found.length === 0) await this.#lookForKeys()
+    return found.flatMap(({ place }) => keys[Number(place) - 1] ?? [])
   }
 
   /** Client keys older than the window are of no use. Goes by the time of the records, so a replay purges alike. */
@@ -88,13 +109,33 @@ export class PostgresProjection implements ProjectionSession {
     return this.session.end()
   }
 
-  async #refusable(text: string, parameters: readonly Parameter[]): Promise<Result> {
-    try {
-      return await this.session.query(text, parameters)
-    } catch (error) {
-      if (isRefusal(error)) throw new RowRefusedError(error.code, error.message)
-      throw error
-    }
+  async #lookForKeys(): Promise<void> {
+    const found = await this.session.query(
+      'select from dead_letters where shard = $1 and resolved_at is null and row_key is not null limit 1',
+      [this.shard],
+    )
+    this.#holdsKeys = found.length > 0
+  }
+}
+
+type Cell = string | number | Uint8Array | null
+
+function columnText<Row>(rows: readonly Row[], value: (row: Row) => Cell): string {
+  return arrayText(
+    rows.map((row) => ({ row: { value: value(row) } })),
+    'value',
+  )
+}
+
+/** Writes rows in the transaction of the session. Rejects with RowRefusedError. */
+export async function writeRows(session: Session, { target, statement, entries }: Write): Promise<void> {
+  const parameters = statement.columns.map((name) => arrayText(entries, name))
+  const { count } = await session.query(statement.text, parameters).catch((error: unknown) => {
+    if (isRefusal(error)) throw new RowRefusedError(error.code, error.message)
+    throw error
+  })
+  if (target.mode === 'patch' && count < entries.length) {
+    throw new RowRefusedError('no_row', `There is no such row in ${target.table} to change.`)
   }
 }
 

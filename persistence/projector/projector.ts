@@ -23,9 +23,12 @@ export interface ProjectorOptions {
 }
 
 export interface ProjectorStats {
-  readonly state: 'ok' | 'retrying'
-  /** Why it is retrying. */
+  /** `paused` by us, `blocked` by one record that nothing gets past. */
+  readonly state: 'ok' | 'retrying' | 'blocked' | 'paused'
+  /** Why it is retrying or blocked, and what to do. */
   readonly lastError: string | null
+  /** The record that blocks it; 0 when none does. */
+  readonly blockedSeq: number
   /** Every record up to here is in Postgres. */
   readonly appliedSeq: number
   /** Of the last batch. */
@@ -47,13 +50,16 @@ export class Projector {
   readonly #setup: WorkerSetup
   readonly #log: Logger
   readonly #listeners: ((report: AppliedReport) => void)[] = []
+  readonly #parkedListeners: ((count: number) => void)[] = []
   #lifecycle: Lifecycle = { is: 'new' }
   #durableSeq = 0
   #announcedSeq = 0
   #announceTimer: NodeJS.Timeout | undefined
+  #isPaused = false
   #stats: ProjectorStats = {
     state: 'ok',
     lastError: null,
+    blockedSeq: 0,
     appliedSeq: 0,
     lagMs: 0,
     batchMillis: 0,
@@ -69,7 +75,7 @@ export class Projector {
   }
 
   get stats(): ProjectorStats {
-    return this.#stats
+    return this.#isPaused ? { ...this.#stats, state: 'paused' } : this.#stats
   }
 
   /** Call it when the shard has recovered, so that it can take what `onApplied` reports. */
@@ -89,9 +95,20 @@ export class Projector {
     }, this.#setup.limits.announceIntervalMs)
   }
 
+  /** Writes nothing to Postgres for a while; a batch under way is finished. */
+  pause(isPaused: boolean): void {
+    this.#isPaused = isPaused
+    if (this.#lifecycle.is === 'running') this.#post(this.#lifecycle.worker, { kind: 'pause', isPaused })
+  }
+
   /** Calls back with what is found applied at the start, and after each commit. */
   onApplied(listener: (report: AppliedReport) => void): void {
     this.#listeners.push(listener)
+  }
+
+  /** Calls back with how many rows were parked, after they were. */
+  onParked(listener: (count: number) => void): void {
+    this.#parkedListeners.push(listener)
   }
 
   /**
@@ -133,6 +150,7 @@ export class Projector {
     worker.on('message', (message: FromWorker) => this.#onMessage(message))
     worker.on('error', (error) => this.#log.error({ err: error }, 'the projector failed'))
     worker.on('exit', () => this.#onExit(worker))
+    if (this.#isPaused) this.#post(worker, { kind: 'pause', isPaused: true })
     this.#postAnnouncement(worker)
   }
 
@@ -157,26 +175,41 @@ export class Projector {
       case 'applied':
         this.#onAppliedReport(message)
         break
-      case 'retrying': {
-        const { error, delayMs } = message
-        if (this.#stats.state === 'ok') this.#log.error({ error, delayMs }, 'Postgres does not take records; retrying')
-        this.#stats = { ...this.#stats, state: 'retrying', lastError: error, retries: this.#stats.retries + 1 }
+      case 'retrying':
+        this.#onTrouble('retrying', explain(message), 0)
+        this.#stats = { ...this.#stats, retries: this.#stats.retries + 1 }
         break
-      }
+      case 'blocked':
+        this.#onTrouble('blocked', message.error, message.seq)
+        break
       case 'parked':
-        this.#log.error({ rows: message.rows, count: message.count }, 'Postgres refused rows; see dead_letters')
+        this.#log.error({ rows: message.rows, count: message.count }, 'Postgres refused rows: they are parked')
         this.#stats = { ...this.#stats, parkedRows: this.#stats.parkedRows + message.count }
+        for (const listener of this.#parkedListeners) listener(message.count)
         break
     }
+  }
+
+  /** Logged when it begins and when it becomes another trouble, not at every attempt. */
+  #onTrouble(state: 'retrying' | 'blocked', lastError: string, blockedSeq: number): void {
+    const before = this.#stats
+    const isNews = before.state !== state || (state === 'blocked' && before.lastError !== lastError)
+    const isDiskNews = lastError.startsWith(OUT_OF_DISK) && !before.lastError?.startsWith(OUT_OF_DISK)
+    if (isNews || isDiskNews) {
+      const what = state === 'blocked' ? 'write-behind is blocked' : 'Postgres does not take records; retrying'
+      this.#log.error({ error: lastError, ...(state === 'blocked' ? { seq: blockedSeq } : {}) }, what)
+    }
+    this.#stats = { ...before, state, lastError, blockedSeq }
   }
 
   #onAppliedReport(report: AppliedReport): void {
     const { appliedSeq, lagMs, batchMillis, records, rows } = report
     // That Postgres answers does not mean yet that it takes what failed before.
     const isWell = records > 0 || appliedSeq >= this.#announcedSeq
-    if (isWell && this.#stats.state === 'retrying') {
+    const hasPassed = appliedSeq >= this.#stats.blockedSeq
+    if (isWell && hasPassed && this.#stats.state !== 'ok') {
       this.#log.info({ appliedSeq }, 'Postgres takes records again')
-      this.#stats = { ...this.#stats, state: 'ok', lastError: null }
+      this.#stats = { ...this.#stats, state: 'ok', lastError: null, blockedSeq: 0 }
     }
     this.#stats = {
       ...this.#stats,
@@ -188,4 +221,12 @@ export class Projector {
     }
     for (const listener of this.#listeners) listener(report)
   }
+}
+
+const OUT_OF_DISK = 'Postgres is out of disk space'
+const DISK_FULL = '53100'
+
+function explain({ error, errorCode }: { readonly error: string; readonly errorCode: string }): string {
+  if (errorCode !== DISK_FULL) return error
+  return `${OUT_OF_DISK} (${error}). Make room on its disk; write-behind then goes on by itself.`
 }

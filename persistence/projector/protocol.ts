@@ -13,10 +13,14 @@ export type ToWorker =
   | { readonly kind: 'announce'; readonly durableSeq: number }
   /** Apply what is announced, then end. */
   | { readonly kind: 'drain' }
+  /** Write nothing until told otherwise. */
+  | { readonly kind: 'pause'; readonly isPaused: boolean }
 
 export type FromWorker =
   | ({ readonly kind: 'applied' } & AppliedReport)
-  | { readonly kind: 'retrying'; readonly error: string; readonly delayMs: number }
+  | { readonly kind: 'retrying'; readonly error: string; readonly errorCode: string; readonly delayMs: number }
+  /** It goes on when this record passes, which is tried again and again. */
+  | { readonly kind: 'blocked'; readonly seq: number; readonly error: string }
   | { readonly kind: 'parked'; readonly rows: readonly ParkedReport[]; readonly count: number }
 
 export interface AppliedReport {

@@ -19,6 +19,7 @@ const tail = new Tail(setup.shard, setup.limits, tailEnvironment(setup), report)
 
 port.on('message', (message: ToWorker) => {
   if (message.kind === 'announce') tail.announce(message.durableSeq)
+  else if (message.kind === 'pause') tail.pause(message.isPaused)
   else tail.drain()
 })
 await tail.run()

@@ -3,6 +3,7 @@ import { defaultLimits, type ShardLimits } from '../../engine/limits.js'
 import { type Alarm, type Message, unpack } from '../../engine/record.js'
 import type { Checkpoint } from '../../engine/store.js'
 import type { Sql, Transaction } from '../postgres/connection.js'
+import { withParkedOutcomes } from './parked-outcomes.js'
 
 /**
  * What a shard starts from. `pinnedTypes` are the actor types that are always in memory.
@@ -61,7 +62,7 @@ async function readMessages(sql: Sql | Transaction, shard: string): Promise<Mess
 async function readIdempotency(sql: Sql | Transaction, shard: string, since: number, entriesMax: number) {
   const entries: { key: string; fingerprint: string; at: number; seq: number; forever: false }[] = []
   await sql<{ key: string; fingerprint: string; at_ms: bigint; seq: bigint }[]>`
-    select key, fingerprint, at_ms, seq from idempotency
+    select key, fingerprint, at_ms, seq from ${withParkedOutcomes(sql)} entries
     where shard = ${shard} and not forever and at_ms > ${since}
     order by at_ms desc, seq desc limit ${entriesMax + 1}`.forEach(({ key, fingerprint, at_ms, seq }) => {
     entries.push({ key, fingerprint, at: Number(at_ms), seq: Number(seq), forever: false })

@@ -38,8 +38,15 @@ async function readScanned(sql: Sql | Transaction, codes: number): Promise<Uint8
   })
   // A scan whose row Postgres refused has used up its code all the same (P3).
   const parked = await sql<{ code_row: number; device: number }[]>`
-    select (row ->> 'code_row')::int as code_row, (row ->> 'device_fingerprint')::int as device
-    from dead_letters where table_name = 'scans'`
+    select (found.row ->> found.code_row)::int as code_row, (found.row ->> found.device)::int as device
+    from (
+      select row, 'code_row' as code_row, 'device_fingerprint' as device from dead_letters
+      where table_name = 'scans' and resolved_at is null
+      union all
+      select row, 'codeRow', 'deviceFingerprint' from dead_letters
+      where table_name = 'fact scan.accepted' and resolved_at is null
+    ) found
+    where found.row ->> found.code_row ~ '^[0-9]+$' and found.row ->> found.device ~ '^-?[0-9]+$'`
   for (const { code_row, device } of parked) note(code_row, device)
   return scanned
 }
