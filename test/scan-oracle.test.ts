@@ -7,20 +7,8 @@ import t from 'tap'
 import { blakjaksRules } from '../actors/programs/blakjaks/rules.js'
 import { createLoyaltyProgram } from '../actors/programs/loyalty.js'
 import { compFunded } from '../actors/treasury/facts.js'
-import {
-  chipEarned,
-  compAwarded,
-  milestoneUnclaimed,
-  scanAccepted,
-  scanRejected,
-  tierChanged,
-} from '../actors/user/facts.js'
-import type { ScanReply } from '../actors/user/scan.js'
-import { compUnlocked } from '../actors/volume/facts.js'
+import { milestoneUnclaimed, scanRejected, tierChanged } from '../actors/user/facts.js'
 import { type Command, type Principal, system } from '../engine/command.js'
-import { DomainError } from '../engine/errors.js'
-import type { Outcome } from '../engine/outcome.js'
-import { DAY, HOUR, type Loyalty, MINUTE, packTexts, startLoyalty, USDT, uuid } from './support/loyalty.js'
 import {
   Oracle,
   type OracleMember,
@@ -28,7 +16,9 @@ import {
   smallMilestones,
   smallTiers,
   smallUnlocks,
-} from './support/loyalty-oracle.js'
+} from '../engine/simulator/loyalty-oracle.js'
+import { storiesOfOracle, storiesOfRecords, storyOfScan } from '../engine/simulator/loyalty-stories.js'
+import { DAY, HOUR, type Loyalty, MINUTE, packTexts, startLoyalty, USDT, uuid } from './support/loyalty.js'
 
 const smallProgram = () =>
   createLoyaltyProgram('small', {
@@ -175,7 +165,7 @@ class History {
   #scan({ who, known }: { who: Principal; known: OracleMember }, text: string): void {
     const { world, oracle } = this
     world.submit(world.commands.submitScan, { args: world.scanArgs(text), who }, (outcome) => {
-      assert.deepEqual(storyOf(outcome), oracle.scan(known, who.sessionId, text, world.clock.at))
+      assert.deepEqual(storyOfScan(outcome), oracle.scan(known, who.sessionId, text, world.clock.at))
     })
   }
 
@@ -206,23 +196,6 @@ class History {
   }
 }
 
-function storyOf(outcome: Outcome<ScanReply>): unknown {
-  if (!outcome.ok) {
-    assert.ok(outcome.error instanceof DomainError, outcome.error)
-    const { code, details } = outcome.error
-    return details.retryAfterMs === undefined ? code : `${code} ${details.retryAfterMs}`
-  }
-  const {
-    scan,
-    usdt_earned: usdt,
-    milestone_hit: milestone,
-    comp_earned: comp,
-    tier_progress: progress,
-  } = outcome.reply
-  const { current_tier: tier, current_count: count, next_tier: next } = progress
-  return { ordinal: scan.ordinal, usdt, milestone, lifetime: comp?.lifetime_comps ?? null, tier, count, next }
-}
-
 /** Everything the world shows in the end, against the oracle. */
 async function compareEnds(world: Loyalty, { oracle, codes }: History): Promise<void> {
   for (const known of oracle.members) {
@@ -244,28 +217,7 @@ async function compareEnds(world: Loyalty, { oracle, codes }: History): Promise<
 }
 
 function compareFacts(world: Loyalty, { oracle }: History): void {
-  const ordinals = world.facts(scanAccepted).map(({ ordinal }) => ordinal)
-  assert.deepEqual(
-    ordinals,
-    Array.from({ length: oracle.ordinal }, (_, at) => at + 1),
-    'ordinals without gaps',
-  )
-  const won = world.facts(compAwarded).map(({ type: _type, compId: _id, scanId: _scan, ...fact }) => fact)
-  assert.deepEqual(won, oracle.won, 'comps')
-  const funded = world.facts(compFunded).map(({ userId, amount }) => ({ userId, amount }))
-  assert.deepEqual(funded, oracle.fundedLater, 'comps funded later, oldest first')
-  const unclaimed = world.facts(milestoneUnclaimed).map(({ type: _, ...fact }) => fact)
-  assert.deepEqual(unclaimed, oracle.unclaimed, 'milestones nobody won')
-  const chips = world.facts(chipEarned).map(({ userId }) => userId)
-  assert.deepEqual(chips, oracle.chipsEarned, 'chips')
-  assert.deepEqual(
-    world.facts(compUnlocked).map(({ compType }) => compType),
-    oracle.unlocks,
-    'unlocks',
-  )
-  const tiers = world.facts(tierChanged).map(({ type: _type, number: _number, expiresAt: _at, ...fact }) => fact)
-  assert.deepEqual(tiers, oracle.tierChanges, 'tier changes')
-  assert.deepEqual(oracle.due, [], 'messages that never came')
+  assert.deepEqual(storiesOfRecords(world.records), storiesOfOracle(oracle))
 }
 
 t.test(
