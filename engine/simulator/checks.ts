@@ -12,7 +12,7 @@ import type { Deployment, World } from './deployment.js'
 import type { Story } from './story.js'
 import type { Tables } from './tables.js'
 
-export async function checkAll(world: World, deployment: Deployment, clients: Clients): Promise<void> {
+export async function checkAll(world: World, deployment: Deployment, clients: Clients): Promise<Replayed> {
   const { story, postgres } = world
   const { records, bodies } = deployment.history
   const replay = checkReplay(story, bodies)
@@ -23,11 +23,7 @@ export async function checkAll(world: World, deployment: Deployment, clients: Cl
   checkDatabase(story, postgres.tables, records)
   checkFactTables(story, postgres.tables, records)
   await checkMemory(story, deployment, replay)
-}
-
-/** After another start, from nothing but the database and the journal. */
-export async function checkWhileUp({ story }: World, deployment: Deployment): Promise<void> {
-  await checkMemory(story, deployment, checkReplay(story, deployment.history.bodies))
+  return replay
 }
 
 /** Every wish that was granted happened once, and every answer is the one that is stored. */
@@ -109,7 +105,7 @@ const factsOf = (records: readonly TurnRecord[], type: string, field: string) =>
     .map((fact) => String((fact as unknown as AnyRow)[field]))
 
 /** What the running shard has in memory, or loads, is what the replay of all inputs leads to. */
-async function checkMemory(story: Story, deployment: Deployment, replay: Replayed): Promise<void> {
+export async function checkMemory(story: Story, deployment: Deployment, replay: Replayed): Promise<void> {
   const { running, history } = deployment
   if (running === undefined) throw new Error('no server runs')
   const query = defineQuery({

@@ -264,7 +264,12 @@ export class Deployment {
     if (running === undefined) return
     const { shard, tail, journal, life } = running
     this.world.story.tell('server', 'stops')
-    await shard.drain()
+    try {
+      await shard.drain()
+    } catch (error) {
+      this.kill(`it could not stop: ${String(error)}`)
+      return
+    }
     tail.announce(journal.durableSeq)
     tail.drain()
     if (!life.isAlive) return

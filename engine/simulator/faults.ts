@@ -4,9 +4,9 @@ import { Random } from './random.js'
 /** How often each happens where it can, at its strongest. */
 const strongest = {
   // Of the server's process and machine; per event.
-  kill: 0.004,
-  'power loss': 0.004,
-  'graceful stop': 0.001,
+  kill: 0.0015,
+  'power loss': 0.0015,
+  'graceful stop': 0.0007,
   // Of the disk; per call.
   'slow disk': 0.3,
   'short read': 0.3,

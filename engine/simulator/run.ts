@@ -4,7 +4,7 @@
  * First clients, faults and time do what the seed says; then the faults are over, everything that was asked must be
  * settled, everything that is durable must be in the database, and all checks are made.
  */
-import { checkAll, checkWhileUp } from './checks.js'
+import { checkAll, checkMemory } from './checks.js'
 import { Clients } from './clients.js'
 import { Deployment, type World } from './deployment.js'
 import { SimulatedDisk } from './disk.js'
@@ -104,9 +104,10 @@ class Run {
     faults.areOver = true
     story.tell('run', 'the faults are over')
     await this.#settle()
-    await this.#during(checkAll(this.world, deployment, clients))
+    const replayed = await this.#during(checkAll(this.world, deployment, clients))
     this.sockets.check()
     await this.#stopAndStart()
+    await this.#during(checkMemory(story, deployment, replayed))
   }
 
   /** Starts the next step after its pause. */
@@ -151,24 +152,23 @@ class Run {
   }
 
   async #stopAndStart(): Promise<void> {
-    const { deployment, world } = this
+    const { deployment } = this
     const before = deployment.history.lastSeq
     const { running } = deployment
     void deployment.stop()
     await this.#until('a stop ends', () => deployment.running !== running && deployment.running !== undefined)
     this.story.check('a stop adds nothing', deployment.history.lastSeq === before, () => `${before}`)
-    await this.#during(checkWhileUp(world, deployment))
   }
 
   /** Lets things happen while `work` goes on. */
-  async #during(work: Promise<void>): Promise<void> {
+  async #during<Done>(work: Promise<Done>): Promise<Done> {
     let isDone = false
     const end = work.finally(() => {
       isDone = true
     })
     end.catch(() => {})
     await this.#until('the checks are made', () => isDone)
-    await end
+    return end
   }
 
   /** Lets things happen until `isReached`; fails when they never get there. */

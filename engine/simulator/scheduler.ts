@@ -55,7 +55,7 @@ export class Scheduler {
   /** Runs the next event and all that follows from it at once. False when there is none. */
   async step(): Promise<boolean> {
     // What was set in motion before may yet ask for something.
-    await quiet()
+    if (this.#heap.length === 0) await quiet()
     for (let event = this.#pop(); event !== undefined; event = this.#pop()) {
       const { run } = event
       if (run === undefined || !event.life.isAlive) continue

@@ -183,10 +183,11 @@ export class FileJournal implements Journal {
 
   /**
    * Drops whole segments that hold only records <= throughSeq, the oldest first, as long as the journal takes more
-   * than retainBytes. The newest segment always stays: it carries the sequence and the chain on.
+   * than retainBytes. The newest segment always stays: it carries the sequence and the chain on. A closed journal
+   * keeps what it has: write-behind goes on for a while after it.
    */
   truncate(throughSeq: number): Promise<void> {
-    assert(this.#closed === null, 'the journal is closed')
+    if (this.#closed !== null) return Promise.resolve()
     assert(throughSeq <= this.#durableSeq, `truncate through ${throughSeq}, durable is ${this.#durableSeq}`)
     const drop = () => this.#held.segments.truncate(throughSeq, this.#retainBytes)
     this.#truncated = this.#truncated.then(drop, drop)
