@@ -4,7 +4,7 @@ import pino from 'pino'
 import { ApiClient, CliError, findServer } from './cli/api.js'
 import { exportCodesTo, generateCodes, importFeedbackFrom } from './cli/codes.js'
 import { exitCodeOf } from './cli/exit-codes.js'
-import { inspectJournal, verifyJournalOf } from './cli/journal.js'
+import { inspectJournal, repairJournalOf, verifyJournalOf } from './cli/journal.js'
 import { listParkedRows, retryAllParkedRows, retryParkedRow, showParkedRow } from './cli/parked.js'
 import { runTraffic } from './cli/traffic.js'
 import { DomainError } from './engine/errors.js'
@@ -75,6 +75,11 @@ journal
   .command('verify')
   .description('check every byte; exits with 1 and names the position when something is damaged')
   .action(() => verifyJournalOf(settings().DATA_DIR))
+journal
+  .command('repair')
+  .description('cut off a batch a crash left half-written, of a stopped server; refuses anything else')
+  .option('--yes', 'do it; without it, only what it would do is told')
+  .action((options: { yes?: boolean }) => repairJournalOf(settings().DATA_DIR, options))
 
 const codes = program.command('codes').description('batches of codes, through the API of a running server')
 codes

@@ -4,7 +4,7 @@ import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
-import { MARK_NAME, readMark } from '../persistence/journal/durable-mark.js'
+import { encodeSlot, MARK_NAME, readMark } from '../persistence/journal/durable-mark.js'
 import { JournalDamagedError } from '../persistence/journal/errors.js'
 import { type JournalFiles, nodeFiles } from '../persistence/journal/files.js'
 import { segmentName } from '../persistence/journal/format.js'
@@ -252,6 +252,8 @@ t.test('J5: the mark is never ahead of the disk, and there before anybody is tol
     await writeFile(join(directory, MARK_NAME), half)
     t.equal(await readMark(directory, nodeFiles), 4, 'a slot that was half written leaves the other')
   }
+  await writeFile(join(directory, MARK_NAME), Buffer.concat([encodeSlot(0), Buffer.alloc(512, 9)]))
+  t.equal(await readMark(directory, nodeFiles), 0, 'also if that is the mark of an empty journal')
   await writeFile(join(directory, MARK_NAME), Buffer.alloc(1024, 1))
   t.match(await contents(directory), { name: 'JournalDamagedError', message: /delete this file/ })
   t.match((await verifyJournal(directory)).problem, { file: join(directory, MARK_NAME), offset: 0 })

@@ -54,8 +54,8 @@ export async function readMark(directory: string, files: JournalFiles): Promise<
   const path = join(directory, MARK_NAME)
   for (let attempt = 0; attempt < READS_MAX; attempt += 1) {
     const slots = await readSlots(path, files)
-    const seq = highest(slots)
-    if (seq > 0 || !slots.includes('wrong')) return seq
+    const isKnown = slots.some((slot) => typeof slot === 'number')
+    if (isKnown || !slots.includes('wrong')) return highest(slots)
   }
   throw new JournalDamagedError(
     path,

@@ -1,4 +1,4 @@
-/** The journal is wrong somewhere a crash cannot explain (J2). Nothing was changed on disk. */
+/** The journal is wrong somewhere a crash cannot explain (J2). The file was left as it is. */
 export class JournalDamagedError extends Error {
   override readonly name = 'JournalDamagedError'
   readonly code = 'journal_damaged'
@@ -17,7 +17,9 @@ export class JournalDamagedError extends Error {
     const restore =
       'Copy the journal directory away, run "comptroller journal verify" on it, and restore this file from a backup. ' +
       `Records before ${expectedSeq} are intact.`
-    super(`Journal damaged in ${file} at byte ${offset}${due}: ${what}. Nothing was changed. ${remedy ?? restore}`)
+    super(
+      `Journal damaged in ${file} at byte ${offset}${due}: ${what}. The file was left as it is. ${remedy ?? restore}`,
+    )
   }
 }
 

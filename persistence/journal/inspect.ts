@@ -3,6 +3,7 @@
 import { readMark } from './durable-mark.js'
 import { endsTooSoon, JournalDamagedError } from './errors.js'
 import { type JournalFiles, nodeFiles } from './files.js'
+import type { TornTail } from './recover.js'
 import { beforeOldest, type Position, type SegmentEnd, scanSegment, tornSegmentBytes } from './scan.js'
 import { listSegments, type SegmentFile, SegmentReader } from './segment-reader.js'
 
@@ -99,28 +100,39 @@ export async function verifyJournal(
   files: JournalFiles = nodeFiles,
 ): Promise<VerifyResult> {
   const result = { segments: 0, records: 0, bytes: 0, firstSeq: 0, lastSeq: 0 }
-  let cutBytes = 0
-  let end = { file: directory, offset: 0 }
   try {
-    // Before the segments: a running server moves both on.
-    const mark = await readMark(directory, files).catch(asDamage)
-    for await (const segment of describeSegments(directory, files)) {
+    const tail = await checkJournal(directory, files, (segment) => {
       result.segments += 1
       result.records += segment.records
       result.bytes += segment.bytes
       if (segment.records > 0) result.firstSeq ||= segment.firstSeq
       result.lastSeq = segment.lastSeq
-      cutBytes = segment.cutBytes
-      end = { file: segment.file, offset: segment.bytes }
       onProgress({ segments: result.segments, records: result.records, bytes: result.bytes })
-    }
-    if (mark instanceof JournalDamagedError) throw mark
-    if (result.lastSeq < mark) throw endsTooSoon(end, result.lastSeq + 1, mark) // J5
+    })
+    return tail === null ? result : { ...result, cutBytes: tail.cutBytes }
   } catch (error) {
     const { file, offset, expectedSeq: seq, what } = asDamage(error)
     return { ...result, problem: { file, offset, seq, what } }
   }
-  return cutBytes > 0 ? { ...result, cutBytes } : result
+}
+
+/** Reads and checks a whole journal; returns its torn tail, if it has one. Throws JournalDamagedError. */
+export async function checkJournal(
+  directory: string,
+  files: JournalFiles,
+  onSegment: (segment: SegmentDescription) => void = () => {},
+): Promise<TornTail | null> {
+  // Before the segments: a running server moves both on.
+  const mark = await readMark(directory, files).catch(asDamage)
+  let end = { file: directory, offset: 0, cutBytes: 0, nextSeq: 1 }
+  for await (const segment of describeSegments(directory, files)) {
+    const { file, bytes: offset, cutBytes, lastSeq } = segment
+    end = { file, offset, cutBytes, nextSeq: lastSeq + 1 }
+    onSegment(segment)
+  }
+  if (mark instanceof JournalDamagedError) throw mark
+  if (end.nextSeq <= mark) throw endsTooSoon(end, end.nextSeq, mark) // J5
+  return end.cutBytes > 0 ? end : null
 }
 
 function asDamage(error: unknown): JournalDamagedError {
