@@ -15,7 +15,7 @@ import { defaultLimits, type ShardLimits } from './engine/limits.js'
 import { Shard } from './engine/shard.js'
 import type { Checkpoint, Environment } from './engine/store.js'
 import { CodeGenerator } from './gateway/drivers/code-generator.js'
-import { assertRoomToStart, DiskGuard, type DiskSpace, realDisk } from './persistence/disk-guard.js'
+import { assertRoomToStart, DiskGuard, type DiskSpace, type DiskUse, realDisk } from './persistence/disk-guard.js'
 import { JournalFailedError } from './persistence/journal/failure.js'
 import { type FileJournal, openFileJournal } from './persistence/journal/file-journal.js'
 import type { JournalFiles } from './persistence/journal/files.js'
@@ -98,7 +98,7 @@ export async function openCore(
 ): Promise<Core> {
   const closing: Closing = []
   try {
-    await assertRoomToStart(settings.DATA_DIR, settings.DISK_FREE_BYTES_MIN, ports.space ?? realDisk)
+    await assertRoomToStart(diskUse(settings), settings.DISK_FREE_BYTES_MIN, ports.space ?? realDisk)
     return await open(settings, log, metrics, onFatal, ports, closing)
   } catch (error) {
     await closeAll(closing)
@@ -205,6 +205,10 @@ async function open(
   }
 }
 
+function diskUse({ DATA_DIR, DATABASE_URL }: Settings): DiskUse {
+  return { dataDirectory: DATA_DIR, embedsPostgres: DATABASE_URL === undefined }
+}
+
 /** While disk space is short nothing new is decided, so that what was decided can be written. */
 async function guardDisk(
   settings: Settings,
@@ -214,7 +218,7 @@ async function guardDisk(
   projector: Projector,
 ): Promise<DiskGuard> {
   const guard = new DiskGuard({
-    dataDirectory: settings.DATA_DIR,
+    ...diskUse(settings),
     freeBytesMin: settings.DISK_FREE_BYTES_MIN,
     checkIntervalMs: settings.DISK_CHECK_INTERVAL_MS,
     space: ports.space ?? realDisk,
@@ -223,7 +227,7 @@ async function guardDisk(
       if (level === 'ample') shard.admission.open()
       else shard.admission.close(() => guard.refusal())
       // A Postgres elsewhere has a disk of its own, and what it takes frees ours.
-      if (settings.DATABASE_URL === undefined) projector.pause(level === 'critical')
+      if (diskUse(settings).embedsPostgres) projector.pause(level === 'critical')
     },
   })
   await guard.start()

@@ -61,10 +61,16 @@ export function nextLevel(level: DiskLevel, freeBytes: number, freeBytesMin: num
   return isBelow(freeBytesMin, level !== 'ample') ? 'short' : 'ample'
 }
 
-/** Where the server on this data directory writes, as far as it exists already. */
-async function placesOf(dataDirectory: string): Promise<string[]> {
+/** What the server writes to. */
+export interface DiskUse {
+  readonly dataDirectory: string
+  /** Whether the embedded Postgres is used; it may live elsewhere. */
+  readonly embedsPostgres: boolean
+}
+
+async function placesOf({ dataDirectory, embedsPostgres }: DiskUse): Promise<string[]> {
   const elsewhere = await readFile(join(dataDirectory, 'postgres.location'), 'utf8').catch(() => '')
-  return elsewhere === '' ? [dataDirectory] : [dataDirectory, elsewhere.trim()]
+  return elsewhere === '' || !embedsPostgres ? [dataDirectory] : [dataDirectory, elsewhere.trim()]
 }
 
 /** Of the nearest folder above that exists. */
@@ -79,15 +85,14 @@ async function freeBytesNear(space: DiskSpace, path: string): Promise<number> {
 }
 
 /** Throws DiskShortError before a start that could not even finish what it recovers. */
-export async function assertRoomToStart(dataDirectory: string, freeBytesMin: number, space: DiskSpace): Promise<void> {
-  for (const place of await placesOf(dataDirectory)) {
+export async function assertRoomToStart(use: DiskUse, freeBytesMin: number, space: DiskSpace): Promise<void> {
+  for (const place of await placesOf(use)) {
     const freeBytes = await freeBytesNear(space, place)
     if (freeBytes < freeBytesMin) throw new DiskShortError(place, freeBytes, freeBytesMin)
   }
 }
 
-export interface DiskGuardOptions {
-  readonly dataDirectory: string
+export interface DiskGuardOptions extends DiskUse {
   readonly freeBytesMin: number
   readonly checkIntervalMs: number
   readonly space: DiskSpace
@@ -121,7 +126,7 @@ export class DiskGuard {
 
   /** Looks once, then every `checkIntervalMs` until it is stopped. */
   async start(): Promise<void> {
-    this.#places = await placesOf(this.options.dataDirectory)
+    this.#places = await placesOf(this.options)
     await this.#look()
     // One look at a time: a disk in trouble may take long to answer.
     const again = () => {

@@ -28,8 +28,8 @@ export class Tail {
   #isPaused = false
   #wake: (() => void) | undefined
   #failures = 0
-  /** No batch goes across this record: it has been found to block. */
-  #blockedSeq = 0
+  /** No batch goes across from before this record: it or one after it has been found to block. */
+  #boundarySeq = 0
 
   constructor(
     readonly shard: string,
@@ -64,7 +64,7 @@ export class Tail {
         const blocked = this.#blockedBy(error)
         if (blocked === undefined) {
           if (!(error instanceof MarkMovedError)) await this.#waitToRetry(error)
-        } else if (blocked.seq > this.#appliedSeq + 1) this.#blockedSeq = blocked.seq
+        } else if (blocked.seq > this.#appliedSeq + 1) this.#approach(blocked.seq)
         else if (!(await this.#waitToPass(blocked))) return
       }
     }
@@ -124,8 +124,8 @@ export class Tail {
   async #fold(reader: JournalReader): Promise<Batch> {
     const { shard, limits } = this
     const batch = new Batch(reader.nextSeq - 1)
-    const isBefore = reader.nextSeq < this.#blockedSeq
-    const endSeq = isBefore ? this.#blockedSeq - 1 : this.#durableSeq
+    const isBefore = reader.nextSeq < this.#boundarySeq
+    const endSeq = isBefore ? this.#boundarySeq - 1 : this.#durableSeq
     const throughSeq = Math.min(this.#durableSeq, endSeq, batch.previousSeq + limits.batchRecordsMax)
     let bytes = 0
     while (reader.nextSeq <= throughSeq && bytes < limits.batchBytesMax) {
@@ -173,9 +173,15 @@ export class Tail {
     return new BlockedError(Math.max(error.expectedSeq, this.#appliedSeq + 1), error.message)
   }
 
-  /** P3: false when it is to end instead. */
+  /** Halves the way: of a row that many records of a batch have changed, only the last record is known. */
+  #approach(seq: number): void {
+    this.#boundarySeq = this.#appliedSeq + 1 + ((seq - this.#appliedSeq) >> 1)
+  }
+
+  /** P3: false when it is to end instead. The record is tried alone. */
   async #waitToPass({ seq, message }: BlockedError): Promise<boolean> {
     const { environment, limits } = this
+    this.#boundarySeq = seq + 1
     this.report({ kind: 'blocked', seq, error: message })
     const until = environment.elapsed() + limits.blockedDelayMs
     while (!this.#draining && environment.elapsed() < until) await this.#changed(until - environment.elapsed())
