@@ -11,7 +11,9 @@ import { createBlakjaks } from './actors/programs/blakjaks/program.js'
 import type { LoyaltyProgram } from './actors/programs/loyalty.js'
 import type { CoreMetrics } from './core-metrics.js'
 import { defineQuery } from './engine/command.js'
+import { DomainError } from './engine/errors.js'
 import { defaultLimits, type ShardLimits } from './engine/limits.js'
+import { asError } from './engine/outcome.js'
 import { Shard } from './engine/shard.js'
 import type { Checkpoint, Environment } from './engine/store.js'
 import { CodeGenerator } from './gateway/drivers/code-generator.js'
@@ -20,10 +22,11 @@ import { JournalFailedError } from './persistence/journal/failure.js'
 import { type FileJournal, openFileJournal } from './persistence/journal/file-journal.js'
 import type { JournalFiles } from './persistence/journal/files.js'
 import { ParkedRows } from './persistence/parked-rows.js'
-import { connect, type Sql } from './persistence/postgres/connection.js'
+import { connect, isConnectionError, type Sql } from './persistence/postgres/connection.js'
 import { startEmbeddedPostgres } from './persistence/postgres/embedded.js'
 import { acquireShardLock } from './persistence/postgres/locks.js'
 import { migrate } from './persistence/postgres/migrations.js'
+import { OneConnection, type Transactions } from './persistence/postgres/one-connection.js'
 import { Projector } from './persistence/projector/projector.js'
 import { readCheckpoint } from './persistence/restore/checkpoint.js'
 import { restoreCodeBook } from './persistence/restore/code-book.js'
@@ -102,8 +105,14 @@ export async function openCore(
     return await open(settings, log, metrics, onFatal, ports, closing)
   } catch (error) {
     await closeAll(closing)
-    throw error
+    throw isConnectionError(error) ? withoutPostgres(error) : error
   }
+}
+
+function withoutPostgres(error: unknown): DomainError {
+  const what = `Postgres went away, or was not there, while the server started (${asError(error).message}).`
+  const message = `${what} Nothing is lost. See that Postgres runs, then start again.`
+  return new DomainError('unavailable', 'postgres_unavailable', message)
 }
 
 /** What to close, in the order it was opened. */
@@ -128,12 +137,14 @@ async function open(
   const lock = await acquireShardLock(url, SHARD)
   closing.push(() => lock.release())
   lock.lost.then(onFatal, onFatal)
-  await migrate(sql, schemaFolder, log)
-
   const loyalty = createBlakjaks()
-  const startedAt = performance.now()
   const limits = limitsOf(settings)
-  const checkpoint = await restore(sql, loyalty, limits)
+  const starting = await OneConnection.open(url, 'comptroller start')
+  closing.push(() => starting.end())
+  await migrate(starting, schemaFolder, log)
+  const startedAt = performance.now()
+  const checkpoint = await restore(starting, loyalty, limits)
+  await starting.end()
   const restoredAt = performance.now()
   const journalDirectory = join(settings.DATA_DIR, 'journal')
   const projector = new Projector({ url, directory: journalDirectory, shard: SHARD, log })
@@ -252,7 +263,7 @@ async function embeddedPostgres(settings: Settings, log: Logger, closing: Closin
 
 /** Fills the tables and reads the rest of what Postgres holds, all of one moment. */
 function restore(
-  sql: Sql,
+  sql: Transactions,
   { program, book, directory, unfunded }: LoyaltyProgram,
   limits: ShardLimits,
 ): Promise<Checkpoint> {

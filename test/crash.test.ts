@@ -1,7 +1,10 @@
 // Hunts: an answer that was given and is gone, an effect nobody was told of that happens twice, an ordinal lost with a
 // process, a Postgres whose death is noticed by members, a stop that drops what it had accepted.
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { isAlive } from '../persistence/postgres/postmaster.js'
+import { cuttingProxy } from './chaos/cutting-proxy.js'
 import { Campaign, listedScans } from './support/campaign.js'
 import { activeCodes, Client, logInAdmin, signUpMany } from './support/members.js'
 import { Deployment, until, within } from './support/server.js'
@@ -128,4 +131,46 @@ t.test('P2: kill -9 of Postgres under load: scans go on being answered, and it c
   await checkEverything(t)
   const verified = await site.run(['journal', 'verify'])
   t.equal(verified.code, 0, `J2: the journal is whole after all of it: ${verified.stdout}`)
+})
+
+/** The moments of a start at which Postgres may die, by a text that is sent then. */
+const momentsOfAStart = ['pg_try_advisory_lock', 'schema_migrations', 'directory_members', 'projector_mark', 'commit']
+
+t.test('E1: Postgres dies while the server starts: the start says so and ends, and the next one goes on', async (t) => {
+  await site.kill()
+  const password = (await readFile(join(site.dataDirectory, 'postgres.password'), 'utf8')).trim()
+  const proxy = await cuttingProxy(t, (await site.postgres()).port)
+  const env = { DATABASE_URL: `postgres://comptroller:${password}@127.0.0.1:${proxy.port}/comptroller` }
+  for (const [index, moment] of momentsOfAStart.entries()) {
+    proxy.cutAt(moment, 300)
+    const failure = await site.start({ env }).then(
+      () => undefined,
+      (error: Error) => error.message,
+    )
+    t.equal(proxy.cuts, index + 1, `${moment} was cut`)
+    if (failure === undefined) await site.kill()
+    else t.match(failure, /Postgres|database/, `${moment}: ${failure.split('\n').slice(-4).join(' ')}`)
+  }
+  await site.start()
+  await checkEverything(t)
+})
+
+t.test('SIGTERM while starting, and twice while serving, is a graceful stop', async (t) => {
+  await site.kill()
+  for (const step of ['postgres is ready', '"recovered"']) {
+    const starting = site.start().catch(() => undefined)
+    await until(step, () => site.output.includes(step))
+    const ending = await site.stop()
+    await starting
+    t.equal(ending.code, 0, `at ${step}: ${ending.signal} ${ending.stderr}`)
+    t.ok(ending.tookMs < 5_000, `${Math.round(ending.tookMs)} ms`)
+  }
+  await site.start()
+  const load = campaign.scanUntil(4, () => false, 10)
+  const [first, second] = await Promise.all([site.stop(), site.stop()])
+  t.same([first.code, second.code], [0, 0], first.stderr)
+  await within('the clients notice', load)
+  await site.start()
+  await retryEverything(t)
+  await checkEverything(t)
 })

@@ -38,16 +38,22 @@ export function connect(url: string, { max, applicationName }: ConnectOptions): 
 
 /**
  * One connection that is never recycled, for locks bound to a session. `onClose` also reports failed attempts to
- * connect. The server drops such a session within a minute when our machine vanishes from the network.
+ * connect. The server drops such a session within a minute when our machine vanishes from the network. With `arrays`,
+ * parameters may be arrays, for which the driver asks the server for its types first.
  */
-export function connectSession(url: string, applicationName: string, onClose: () => void = () => {}): Sql {
+export function connectSession(
+  url: string,
+  applicationName: string,
+  onClose: () => void = () => {},
+  { arrays = false }: { readonly arrays?: boolean } = {},
+): Sql {
   const keepalives = { tcp_keepalives_idle: 30, tcp_keepalives_interval: 10, tcp_keepalives_count: 3 }
   return postgres(url, {
     max: 1,
     connect_timeout: CONNECT_TIMEOUT_S,
     idle_timeout: 0,
     max_lifetime: null,
-    fetch_types: false,
+    fetch_types: arrays,
     backoff: reconnectDelayS,
     onnotice: () => {},
     onclose: onClose,
@@ -80,6 +86,15 @@ export async function readOnLiveConnection<Rows>(work: () => Promise<Rows>): Pro
 
 /** Closed by the other side, or by a backend that outlived its postmaster (57P01). */
 const isDeadConnection = (code: string) => ['57P01', 'CONNECTION_CLOSED', 'ECONNRESET', 'EPIPE'].includes(code)
+
+const connectionErrors = [
+  ...['CONNECTION_CLOSED', 'CONNECTION_ENDED', 'CONNECTION_DESTROYED', 'CONNECT_TIMEOUT', 'postgres_lost'],
+  ...['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH'],
+  ...['57P01', '57P02', '57P03'], // it is shut down, has crashed, is starting up
+]
+
+/** Whether the error says that Postgres is not there, rather than what it thinks of a statement. */
+export const isConnectionError = (error: unknown): boolean => connectionErrors.includes(errorCode(error))
 
 /** Invalid password, no such role, not allowed by pg_hba.conf, no such database: waiting does not help. */
 const isFinal = (code: string) => code.startsWith('28') || code === '3D000'

@@ -8,7 +8,8 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { DomainError, type ErrorKind } from '../../engine/errors.js'
-import { errorCode, type Sql, type Transaction } from './connection.js'
+import { errorCode, type Transaction } from './connection.js'
+import type { Transactions } from './one-connection.js'
 
 const LOCK_KEY = 'comptroller/migrations'
 const LOCK_TIMEOUT_MS = 1_000
@@ -30,7 +31,7 @@ const fail = (kind: ErrorKind, code: string, message: string) => new DomainError
  * Applies the files of `folder` that the database does not have yet and returns their names.
  * Errors: `migration_changed`, `migration_out_of_order`, `migration_invalid`, `migration_failed`, `migration_blocked`.
  */
-export async function migrate(sql: Sql, folder: string, log: Logger): Promise<string[]> {
+export async function migrate(sql: Transactions, folder: string, log: Logger): Promise<string[]> {
   const migrations = await readMigrations(folder)
   const applied: string[] = []
   let pending = await retryLocked(sql, async (tx) => {
@@ -83,10 +84,10 @@ async function readMigration(folder: string, file: string): Promise<Migration> {
 const withoutBodies = (text: string) => text.replace(/(\$[a-z_0-9]*\$).*?\1/gis, '')
 
 /** Runs `work` in a transaction that excludes other runners, again while locks are in the way. */
-async function retryLocked<T>(sql: Sql, work: (tx: Transaction) => Promise<T>): Promise<T> {
+async function retryLocked<T>(sql: Transactions, work: (tx: Transaction) => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return (await sql.begin(async (tx) => {
+      return (await sql.begin('read write', async (tx) => {
         await tx.unsafe(`set local lock_timeout = ${LOCK_TIMEOUT_MS}`)
         await tx`select pg_advisory_xact_lock(hashtextextended(${LOCK_KEY}, 0))`
         return await work(tx)

@@ -1,10 +1,19 @@
-import type { Sql, Transaction } from '../postgres/connection.js'
+import { assert } from '../../engine/assert.js'
+import type { Transaction } from '../postgres/connection.js'
+import type { Transactions } from '../postgres/one-connection.js'
 
 /**
  * Runs reads that must fit together, as those of a restore must, on one state of the database. Nothing is written
  * meanwhile by us, because the projector starts later; by another process it may be.
  */
-export async function inOneSnapshot<Result>(sql: Sql, read: (tx: Transaction) => Promise<Result>): Promise<Result> {
-  const result = await sql.begin('isolation level repeatable read read only', async (tx) => ({ of: await read(tx) }))
+export async function inOneSnapshot<Result>(
+  sql: Transactions,
+  read: (tx: Transaction) => Promise<Result>,
+): Promise<Result> {
+  let result: { readonly of: Result } | undefined
+  await sql.begin('isolation level repeatable read read only', async (tx) => {
+    result = { of: await read(tx) }
+  })
+  assert(result !== undefined, 'a transaction ended before it was read')
   return result.of
 }

@@ -127,7 +127,9 @@ export class Deployment {
     const server = npm ? this.#spawn('npm', ['start'], env) : this.#spawn(process.execPath, [commandLine, 'start'], env)
     this.#server = server
     const line = await until('the server says where it listens', () => {
-      if (server.over) throw new Error(`the server ended instead of listening:\n${this.output}`)
+      const { exitCode, signalCode } = server.child
+      const how = exitCode ?? signalCode
+      if (how !== null) throw new Error(`the server ended with ${how} instead of listening:\n${this.output}`)
       return /is running at (\S+)/.exec(server.stdout)
     })
     this.#url = line[1] ?? ''
