@@ -4,7 +4,7 @@
  * Memory holds the newest entries up to `entriesMax` (B1). Replies already in Postgres are not kept in memory, and what
  * memory may have forgotten (natural keys, or client keys after an overflow) is looked up in Postgres.
  */
-import type { Idempotency, StoredOutcome } from './record.js'
+import type { Idempotency } from './record.js'
 
 export interface IdempotencyEntry {
   readonly key: string
@@ -12,8 +12,8 @@ export interface IdempotencyEntry {
   readonly at: number
   readonly seq: number
   readonly forever: boolean
-  /** Absent once Postgres holds it. */
-  outcome: StoredOutcome | undefined
+  /** Where its outcome is; absent once Postgres holds it. */
+  stored: Pick<Idempotency, 'outcome'> | undefined
 }
 
 export interface IdempotencyLimits {
@@ -56,20 +56,20 @@ export class IdempotencyWindow {
   }
 
   remember(idempotency: Idempotency, at: number, seq: number): void {
-    const { key, fingerprint, outcome, forever } = idempotency
-    this.#add({ key, fingerprint, at, seq, forever, outcome })
+    const { key, fingerprint, forever } = idempotency
+    this.#add({ key, fingerprint, at, seq, forever, stored: idempotency })
   }
 
   /** An entry whose outcome is in Postgres. */
-  restore(key: string, entry: Omit<IdempotencyEntry, 'key' | 'outcome'>): void {
-    this.#add({ ...entry, key, outcome: undefined })
+  restore(key: string, entry: Omit<IdempotencyEntry, 'key' | 'stored'>): void {
+    this.#add({ ...entry, key, stored: undefined })
   }
 
   /** Postgres holds every outcome up to `seq`. */
   applied(seq: number): void {
     for (let entry = this.#arrivals[this.#unapplied]; entry !== undefined; entry = this.#arrivals[this.#unapplied]) {
       if (entry.seq > seq) return
-      entry.outcome = undefined
+      entry.stored = undefined
       this.#unapplied += 1
     }
   }
@@ -86,7 +86,7 @@ export class IdempotencyWindow {
         const expired = entry.at + this.limits.windowMs <= now
         if (!expired && this.#entries.size <= this.limits.entriesMax) break
         // What Postgres does not hold yet must stay findable: the lag limit bounds how many those are.
-        if (entry.outcome !== undefined) break
+        if (entry.stored !== undefined) break
         this.#entries.delete(entry.key)
         this.#forgottenSeq = Math.max(this.#forgottenSeq, entry.seq)
         if (!expired && !entry.forever) this.#forgottenAt = Math.max(this.#forgottenAt, entry.at)

@@ -73,7 +73,7 @@ export interface TurnRecord {
   readonly idempotency: Idempotency | null
 }
 
-const VERSION = 1
+export const RECORD_VERSION = 1
 const packr = new Packr({
   useRecords: false,
   moreTypes: false,
@@ -108,7 +108,7 @@ export function unpackImage(bytes: Uint8Array): ActorState {
 export function packRecord(record: TurnRecord): Uint8Array {
   const { input } = record
   return packr.pack([
-    VERSION,
+    RECORD_VERSION,
     record.seq,
     [input.id, input.at, input.command, input.args, input.who.role, input.who.userId, input.who.sessionId],
     record.facts,
@@ -125,7 +125,7 @@ export function packRecord(record: TurnRecord): Uint8Array {
 export function unpackRecord(bytes: Uint8Array): TurnRecord {
   const [version, seq, input, facts, postings, images, deltas, alarms, messages, consumed, idempotency] =
     packr.unpack(bytes)
-  assert(version === VERSION, `journal record has version ${version}, this program reads ${VERSION}`)
+  assert(version === RECORD_VERSION, `journal record has version ${version}, this program reads ${RECORD_VERSION}`)
   const [id, at, command, args, role, userId, sessionId] = input
   return {
     seq,

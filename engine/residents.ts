@@ -7,11 +7,38 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { ActorId, ActorState, ActorType } from './actor.js'
+import { assert } from './assert.js'
+import { unpackImage } from './record.js'
 
-export interface Resident {
-  state: ActorState
-  /** The record that holds its latest image. */
-  seq: number
+/** An actor in memory. One that was restored stays packed until somebody asks for its state: most never are. */
+export class Resident {
+  #state: ActorState | undefined
+  /** Its image, in the first bytes of a buffer that later images are copied to if they fit. */
+  #image: Buffer | undefined
+  #imageBytes = 0
+
+  /** `seq` is the record that holds its latest image. */
+  constructor(public seq: number) {}
+
+  get state(): ActorState {
+    if (this.#state !== undefined) return this.#state
+    assert(this.#image !== undefined, 'an actor in memory has a state')
+    const state = unpackImage(this.#image.subarray(0, this.#imageBytes))
+    this.state = state
+    return state
+  }
+
+  set state(state: ActorState) {
+    this.#state = state
+    this.#image = undefined
+  }
+
+  restore(image: Uint8Array): void {
+    if (this.#image === undefined || this.#image.length < image.length) this.#image = Buffer.from(image)
+    else this.#image.set(image)
+    this.#imageBytes = image.length
+    this.#state = undefined
+  }
 }
 
 export class Residents {
@@ -38,13 +65,23 @@ export class Residents {
   }
 
   set(id: ActorId, residency: ActorType['residency'], state: ActorState, seq: number): void {
-    const resident = this.get(id, residency)
-    if (resident !== undefined) {
-      resident.state = state
-      resident.seq = seq
-      if (this.#setAside.delete(id)) this.#cached.set(id, resident)
-    } else if (residency === 'pinned') this.#pinned.set(id, { state, seq })
-    else this.#cached.set(id, { state, seq })
+    this.#at(id, residency, seq).state = state
+  }
+
+  /** The same with an image, of which it takes a copy. */
+  restore(id: ActorId, residency: ActorType['residency'], image: Uint8Array, seq: number): void {
+    this.#at(id, residency, seq).restore(image)
+  }
+
+  #at(id: ActorId, residency: ActorType['residency'], seq: number): Resident {
+    let resident = this.get(id, residency)
+    if (resident === undefined) {
+      resident = new Resident(seq)
+      if (residency === 'pinned') this.#pinned.set(id, resident)
+      else this.#cached.set(id, resident)
+    } else if (this.#setAside.delete(id)) this.#cached.set(id, resident)
+    resident.seq = seq
+    return resident
   }
 
   /** Keeps these actors in memory, once they are there, until the returned function is called. */

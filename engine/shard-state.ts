@@ -8,6 +8,7 @@ import { assert } from './assert.js'
 import type { Program } from './command.js'
 import { IdempotencyWindow } from './idempotency.js'
 import { type Message, type TurnRecord, unpackImage } from './record.js'
+import { type RecoveryRecord, readForRecovery } from './recovery-record.js'
 import { Residents } from './residents.js'
 import type { Checkpoint } from './store.js'
 import type { AnyTable, Table } from './table.js'
@@ -27,6 +28,7 @@ export class ShardState {
   readonly messages = new Map<string, Message>()
   readonly #types = new Map<string, ActorType>()
   readonly #tables = new Map<string, AnyTable>()
+  readonly #foldedFacts: ReadonlySet<string>
   seq = 0
   appliedSeq = 0
   /** The time of the last input; time never goes back within a shard. */
@@ -38,6 +40,7 @@ export class ShardState {
   ) {
     for (const type of program.actors) this.#types.set(type.type, type)
     for (const table of program.tables) this.#tables.set(table.name, table)
+    this.#foldedFacts = new Set(program.views.flatMap(({ facts }) => facts))
     this.residents = new Residents(limits.cachedActorsMax)
     this.idempotency = new IdempotencyWindow({
       windowMs: limits.idempotencyWindowMs,
@@ -64,17 +67,23 @@ export class ShardState {
   /** A turn that was just appended to the journal. */
   commit(turn: Turn, record: TurnRecord): void {
     for (const { ref, state } of turn.staged) this.residents.set(ref.id, ref.of.residency, state, record.seq)
-    this.#follow(record)
+    const { seq, facts } = record
+    const { at } = record.input
+    this.#follow(record, at)
+    for (const fact of facts) for (const view of this.program.views) view.fold(fact, at, seq)
   }
 
   /** A record read back from the journal. */
-  apply(record: TurnRecord): void {
+  apply(body: Uint8Array): void {
+    const record = readForRecovery(body, this.#isFolded)
     for (const { actor, image } of record.images) {
       const type = this.#types.get(parseActorId(actor).type)
       assert(type !== undefined, `record ${record.seq} holds ${actor}, whose type is not of ${this.program.name}`)
-      this.residents.set(actor, type.residency, unpackImage(image), record.seq)
+      this.residents.restore(actor, type.residency, image, record.seq)
     }
-    this.#follow(record)
+    const { seq, at } = record
+    this.#follow(record, at)
+    for (const fact of record.facts) for (const view of this.program.views) view.restore(fact, at, seq)
   }
 
   /** Postgres holds everything up to `seq`. */
@@ -114,19 +123,19 @@ export class ShardState {
     for (const { table } of turn.deltas) this.#table(table.name)
   }
 
-  #follow(record: TurnRecord): void {
+  #follow(record: Omit<RecoveryRecord, 'at' | 'facts'>, at: number): void {
     assert(record.seq === this.seq + 1, `record ${record.seq} follows ${this.seq}: one is missing`)
-    const { at } = record.input
     for (const { table, delta } of record.deltas) this.#table(table).apply(delta)
     // First, or a turn that sets its own alarm anew for the same moment would lose it.
     if (record.consumed !== null && !this.messages.delete(record.consumed)) this.alarms.consume(record.consumed)
     for (const change of record.alarms) this.alarms.change(change)
     for (const message of record.messages) this.messages.set(message.id, message)
     if (record.idempotency !== null) this.idempotency.remember(record.idempotency, at, record.seq)
-    for (const fact of record.facts) for (const view of this.program.views) view.fold(fact, at, record.seq)
     this.seq = record.seq
     this.lastAt = at
   }
+
+  readonly #isFolded = (factType: string) => this.#foldedFacts.has(factType)
 
   #table(name: string): Table<unknown> {
     const table = this.#tables.get(name)

@@ -38,7 +38,7 @@ import {
   storageUnavailable,
   tooFarBehind,
 } from './outcome.js'
-import { type Input, type Message, packRecord, type StoredOutcome, type TurnRecord, unpackRecord } from './record.js'
+import { type Input, type Message, packRecord, type StoredOutcome, type TurnRecord } from './record.js'
 import { ShardState } from './shard-state.js'
 import type { Checkpoint, Environment, Store } from './store.js'
 import { Turn } from './turn.js'
@@ -95,7 +95,7 @@ export class Shard {
   async recover(checkpoint: Checkpoint): Promise<{ records: number }> {
     assert(this.#lifecycle === 'new', 'a shard recovers once')
     this.#state.restore(checkpoint)
-    for await (const { body } of this.journal.read(checkpoint.appliedSeq + 1)) this.#state.apply(unpackRecord(body))
+    for await (const { body } of this.journal.read(checkpoint.appliedSeq + 1)) this.#state.apply(body)
     const { seq } = this.#state
     assert(seq === this.journal.lastSeq, `the journal was read to ${seq}, but it ends at ${this.journal.lastSeq}`)
     assert(this.#lifecycle === 'new', 'the shard was stopped while it recovered')
@@ -303,7 +303,7 @@ export class Shard {
     if (entry === 'unknown') {
       if (idempotency.forgottenSeq <= storedAsOfSeq) return false
       this.#load(pending, key)
-    } else if (entry.outcome !== undefined) this.#answerRepeat(pending, entry.fingerprint, entry.outcome)
+    } else if (entry.stored !== undefined) this.#answerRepeat(pending, entry.fingerprint, entry.stored.outcome)
     else if (entry.seq > storedAsOfSeq) this.#load(pending, key)
     else this.#refuseUnread(pending, new Error(`the outcome of ${key}, record ${entry.seq}, is not stored`))
     return true

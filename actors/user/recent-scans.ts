@@ -2,6 +2,7 @@
  * Accepted scans that Postgres does not hold yet, by member, so that members always read their own writes.
  * Bounded by the write-behind lag: what is applied is dropped.
  */
+import { PackedFact } from '../../engine/recovery-record.js'
 import type { View } from '../../engine/table.js'
 import type { scanAccepted } from './facts.js'
 
@@ -21,11 +22,26 @@ export interface RecentScan {
 
 type ScanFact = ReturnType<typeof scanAccepted.make>
 
+/** A member's scans, oldest first. */
+interface MemberScans {
+  readonly userId: string
+  readonly entries: Entry[]
+}
+
+interface Entry {
+  readonly seq: number
+  readonly at: number
+  /** Packed as recovery found it, until somebody asks. */
+  readonly fact: ScanFact | PackedFact
+  readonly among: MemberScans
+}
+
 export class RecentScans implements View {
   readonly name = 'recent-scans'
-  readonly #byUser = new Map<string, RecentScan[]>()
+  readonly facts = ['scan.accepted']
+  readonly #byUser = new Map<string, MemberScans>()
   /** In record order. */
-  #unapplied: { seq: number; userId: string }[] = []
+  #unapplied: Entry[] = []
   #head = 0
 
   get size(): number {
@@ -34,19 +50,17 @@ export class RecentScans implements View {
 
   /** Newest first. */
   of(userId: string): readonly RecentScan[] {
-    return (this.#byUser.get(userId) ?? []).toReversed()
+    return (this.#byUser.get(userId)?.entries ?? []).map(recentScan).reverse()
   }
 
   fold(fact: { readonly type: string }, at: number, seq: number): void {
     if (fact.type !== 'scan.accepted') return
     const scan = fact as ScanFact
-    const { scanId, userId, ordinal, sku, method, tier, compType, compAmount, milestone } = scan
-    const code = { hi: scan.codeHi, lo: scan.codeLo }
-    const recent = { scanId, ordinal, at, code, sku, method, tier, compType, compAmount, milestone }
-    const scans = this.#byUser.get(userId)
-    if (scans === undefined) this.#byUser.set(userId, [recent])
-    else scans.push(recent)
-    this.#unapplied.push({ seq, userId })
+    this.#add(scan.userId, scan, at, seq)
+  }
+
+  restore(fact: PackedFact, at: number, seq: number): void {
+    this.#add(fact.text('userId') ?? '', fact.copy(), at, seq)
   }
 
   /** Postgres holds everything up to `seq`. */
@@ -56,9 +70,9 @@ export class RecentScans implements View {
       next !== undefined && next.seq <= seq;
       next = this.#unapplied[this.#head]
     ) {
-      const scans = this.#byUser.get(next.userId)
-      scans?.shift()
-      if (scans?.length === 0) this.#byUser.delete(next.userId)
+      const { userId, entries } = next.among
+      entries.shift()
+      if (entries.length === 0) this.#byUser.delete(userId)
       this.#head += 1
     }
     if (this.#head > 1024 && this.#head * 2 > this.#unapplied.length) {
@@ -66,4 +80,22 @@ export class RecentScans implements View {
       this.#head = 0
     }
   }
+
+  #add(userId: string, fact: ScanFact | PackedFact, at: number, seq: number): void {
+    let among = this.#byUser.get(userId)
+    if (among === undefined) {
+      among = { userId, entries: [] }
+      this.#byUser.set(userId, among)
+    }
+    const entry = { seq, at, fact, among }
+    among.entries.push(entry)
+    this.#unapplied.push(entry)
+  }
+}
+
+function recentScan({ at, fact }: Entry): RecentScan {
+  const scan = fact instanceof PackedFact ? fact.unpack<ScanFact>() : fact
+  const { scanId, ordinal, sku, method, tier, compType, compAmount, milestone } = scan
+  const code = { hi: scan.codeHi, lo: scan.codeLo }
+  return { scanId, ordinal, at, code, sku, method, tier, compType, compAmount, milestone }
 }
