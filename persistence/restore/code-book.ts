@@ -1,14 +1,9 @@
-import { type CodeBook, codeStatuses } from '../../actors/codes/code-book.js'
+import type { CodeBook } from '../../actors/codes/code-book.js'
 import { assert } from '../../engine/assert.js'
 import type { Sql, Transaction } from '../postgres/connection.js'
+import { eachScan, packedScans } from '../scanned-codes.js'
 
-const SCANNED = codeStatuses.indexOf('scanned')
-const DEVICE_SHIFT = 2
-/** Scans packed into one row of the answer; each is four bytes of row and two of device. */
-const SCANS_PER_ROW = 8_192
-const SCAN_BYTES = 6
-
-/** Fills an empty code book from the chunks, and from the scans, which say which codes are used up. */
+/** Fills an empty code book from the chunks, and from the scans that are not yet folded into them. */
 export async function restoreCodeBook(sql: Sql | Transaction, book: CodeBook): Promise<void> {
   const [size] = await sql<{ codes: number }[]>`
     select coalesce(max(first_row + code_count), 0)::int as codes from qr_code_chunks`
@@ -24,30 +19,19 @@ export async function restoreCodeBook(sql: Sql | Transaction, book: CodeBook): P
   })
 }
 
-/** By row of the code book: its status and device if it was scanned, else 0. */
+/** By row of the code book: its status byte if a scan that may not be folded used it up, else 0. */
 async function readScanned(sql: Sql | Transaction, codes: number): Promise<Uint8Array> {
   const scanned = new Uint8Array(codes)
-  const note = (codeRow: number, device: number) => {
-    assert(codeRow >= 0 && codeRow < codes, `a scan names row ${codeRow}, the code book has ${codes}`)
-    scanned[codeRow] = SCANNED | (device << DEVICE_SHIFT)
-  }
-  await sql<{ packed: Buffer }[]>`
-    select string_agg(int4send(code_row) || int2send(device_fingerprint), '') as packed from scans
-    group by ordinal / ${SCANS_PER_ROW}::bigint`.forEach(({ packed }) => {
-    for (let at = 0; at < packed.length; at += SCAN_BYTES) note(packed.readInt32BE(at), packed.readInt16BE(at + 4))
+  const [ends] = await sql<{ folded: bigint; last: bigint }[]>`
+    select coalesce((select folded_ordinal from code_fold_mark), 0) as folded,
+      coalesce((select max(ordinal) from scans), 0) as last`
+  const { folded, last } = ends ?? { folded: 0n, last: 0n }
+  await sql.unsafe<{ packed: Buffer }[]>(packedScans, [folded, last]).forEach(({ packed }) => {
+    eachScan(packed, (codeRow, state) => {
+      assert(codeRow >= 0 && codeRow < codes, `a scan names row ${codeRow}, the code book has ${codes}`)
+      scanned[codeRow] = state
+    })
   })
-  // A scan whose row Postgres refused has used up its code all the same (P3).
-  const parked = await sql<{ code_row: number; device: number }[]>`
-    select (found.row ->> found.code_row)::int as code_row, (found.row ->> found.device)::int as device
-    from (
-      select row, 'code_row' as code_row, 'device_fingerprint' as device from dead_letters
-      where table_name = 'scans' and resolved_at is null
-      union all
-      select row, 'codeRow', 'deviceFingerprint' from dead_letters
-      where table_name = 'fact scan.accepted' and resolved_at is null
-    ) found
-    where found.row ->> found.code_row ~ '^[0-9]+$' and found.row ->> found.device ~ '^-?[0-9]+$'`
-  for (const { code_row, device } of parked) note(code_row, device)
   return scanned
 }
 
