@@ -144,6 +144,11 @@ export class Deployment {
     return { ...ending, tookMs: performance.now() - askedAt }
   }
 
+  /** How the server that was started last ends by itself. */
+  ended(): Promise<Ending> {
+    return within('the server ends', this.#started().ended)
+  }
+
   /** kill -9: no goodbye, and Postgres is left behind. */
   async kill(): Promise<void> {
     const server = this.#started()
