@@ -10,14 +10,24 @@ module.exports = {
   forbidden: [
     layer(
       'engine-imports-nothing-of-ours',
-      '^engine/',
-      '^(actors|gateway|persistence|chain|bench|test)/|^(server|cli)\\.ts',
+      '^engine/(?!simulator/)',
+      '^(actors|gateway|persistence|chain|bench|test|engine/simulator)/|^(server|cli)\\.ts',
     ),
     layer('actors-import-only-engine', '^actors/', '^(gateway|persistence|chain|bench|test)/|^(server|cli)\\.ts'),
     layer('persistence-stays-below', '^persistence/', '^(gateway|chain|bench|test)/|^(server|cli)\\.ts'),
     layer('chain-stays-below', '^chain/', '^(gateway|persistence|bench|test)/|^(server|cli)\\.ts'),
     layer('gateway-stays-above', '^gateway/', '^(persistence|chain|bench|test)/|^(server|cli)\\.ts'),
-    layer('engine-does-no-io', '^engine/', '^(node:)?(fs|net|http|https|child_process|worker_threads|timers)'),
+    layer(
+      'simulator-stands-outside',
+      '^(actors|gateway|persistence|chain|bench)/|^(server|core|cli)\\.ts',
+      '^engine/simulator/',
+    ),
+    layer('simulator-runs-no-server', '^engine/simulator/', '^(chain|bench|test)/|^(server|core|cli)\\.ts'),
+    layer(
+      'engine-does-no-io',
+      '^engine/(?!simulator/)',
+      '^(node:)?(fs|net|http|https|child_process|worker_threads|timers)',
+    ),
     {
       name: 'no-cycles',
       severity: 'error',

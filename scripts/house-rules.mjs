@@ -18,7 +18,7 @@ const banned = [
   [
     'clock or randomness in the core (T2)',
     /\bDate\.now\(|new Date\(\)|Math\.random\(|performance\.now\(|process\.hrtime|randomUUID\(|randomBytes\(|setTimeout\(|setInterval\(/,
-    /^(engine|actors)\//,
+    /^(engine(?!\/simulator\/(main|threads))|actors)\//,
   ],
   [
     'XState timers, actors or interpreter (T4)',

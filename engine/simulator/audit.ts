@@ -14,8 +14,14 @@ import { storiesOfOracle, storiesOfRecords, storyOfScan } from './loyalty-storie
 import { smallProgram } from './program.js'
 import type { Story } from './story.js'
 
+const SHOWN_CHARACTERS_MAX = 600
+
 export function show(value: unknown): string {
-  return JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? `${item}n` : item))
+  const text = JSON.stringify(value, (_, item: unknown) => {
+    if (typeof item === 'bigint') return `${item}n`
+    return item instanceof Uint8Array ? `${item.length} bytes` : item
+  })
+  return text.length > SHOWN_CHARACTERS_MAX ? `${text.slice(0, SHOWN_CHARACTERS_MAX)} …` : text
 }
 
 export interface Replayed {

@@ -48,7 +48,7 @@ function checkWish(story: Story, wish: Wish, byKey: ReadonlyMap<string, TurnReco
     const kept = textOf(revive(stored.outcome))
     story.check('every answer is the stored one', answer === kept, () => `${name}: ${answer}, stored ${kept}`)
   }
-  const isReport = storedKey !== undefined && storedKey.includes('!')
+  const isReport = storedKey?.includes('!')
   const isThere = !isReport || !outcome?.ok || stored != null
   story.check('every report that was accepted is there', isThere, () => name)
 }

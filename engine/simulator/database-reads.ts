@@ -85,6 +85,7 @@ export function storeOf(postgres: SimulatedPostgres, life: Life): Store {
       postgres.call(life, () => {
         const row = tables.find('idempotency', `${SHARD}\n${key}`)
         if (row === undefined) return undefined
+        postgres.story.mark('a repeat was found in the database')
         const { fingerprint, at_ms, outcome } = row
         return {
           fingerprint: String(fingerprint),

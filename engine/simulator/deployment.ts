@@ -15,6 +15,7 @@ import { JournalReader } from '../../persistence/journal/reader.js'
 import { defaultProjectorLimits, type ProjectorLimits } from '../../persistence/projector/limits.js'
 import type { FromWorker } from '../../persistence/projector/protocol.js'
 import { Tail } from '../../persistence/projector/tail.js'
+import { AssertionError } from '../assert.js'
 import { defaultLimits, type ShardLimits } from '../limits.js'
 import type { TurnRecord } from '../record.js'
 import { Shard } from '../shard.js'
@@ -124,6 +125,7 @@ export class Deployment {
     if (!life.isAlive) return
     story.tell('server', `${life.name} cannot start: ${error.message}`)
     story.check('only planted damage is found', !(error instanceof JournalDamagedError), () => error.message)
+    story.check('a start can use what it finds', !(error instanceof AssertionError), () => String(error.stack))
     story.mark('a start that failed')
     this.kill('it could not start')
   }
@@ -151,6 +153,8 @@ export class Deployment {
     })
     if (cut !== null) story.mark(cut.offset === 0 ? 'a torn segment was removed' : 'a torn tail was cut')
     const watched = this.history.watch(journal, checkpoint.appliedSeq)
+    for (const _ of checkpoint.alarms) story.mark('an alarm was restored')
+    for (const _ of checkpoint.messages) story.mark('a message was restored')
     shard = new Shard(program.program, watched, storeOf(postgres, life), this.#environment(life), this.#limits.shard, {
       onFault: (error) => this.history.onFault(error),
       onRefused: (_command, code) => story.mark(`refused: ${code}`),
@@ -204,6 +208,9 @@ export class Deployment {
       if (report.kind === 'parked') story.mark('a refused row was parked')
       if (report.kind !== 'applied') return
       shard.applied(report.appliedSeq)
+      const { evicted_unapplied_actors: evicted = 0, postponed_messages: postponed = 0 } = shard.gauges()
+      if (evicted > 0) story.mark('an evicted actor waited for the database')
+      if (postponed > 0) story.mark('a message was put off')
       if (report.appliedSeq - truncatedSeq < TRUNCATE_EVERY_RECORDS) return
       truncatedSeq = report.appliedSeq
       const before = journal.stats.segments

@@ -94,6 +94,11 @@ export class SimulatedPostgres {
     for (const session of this.#sessions) if (session.life === life) session.break()
   }
 
+  /** All changes of a transaction, or none of them. The first one moves the mark. */
+  commit(changes: readonly Change[], _isAnswerLost: boolean): void {
+    for (const change of changes) change()
+  }
+
   drop(session: Session): void {
     this.#sessions.delete(session)
     this.releaseMark(session)
@@ -243,8 +248,7 @@ class Session implements ProjectionSession {
     const happens = !isAnswerLost || faults.random('lost commit answer').chance(0.5)
     const committed = new Promise<void>((resolve, reject) => {
       postgres.onServer(this.#nextDelay(), () => {
-        const changes = this.#transaction?.changes ?? []
-        if (happens) for (const change of changes) change()
+        if (happens) postgres.commit(this.#transaction?.changes ?? [], isAnswerLost)
         this.#end()
         if (isAnswerLost) {
           postgres.story.mark(happens ? 'a commit took place unheard' : 'a commit did not take place unheard')

@@ -37,8 +37,8 @@ export interface RunResult {
   readonly lines: readonly string[]
 }
 
-export const STEPS = 110
-const EVENTS_MAX = 400_000
+export const STEPS = 90
+const EVENTS_MAX = 100_000
 
 export async function simulate(options: RunOptions): Promise<RunResult> {
   const run = new Run(options)

@@ -11,11 +11,11 @@ import { Random } from './random.js'
 import { Life } from './scheduler.js'
 
 const SOCKETS = 3
-const EVENTS_KEPT = 6
+const EVENTS_KEPT = 16
 const BUFFERED_MAX = 4
 const READ_MICROS = [50, 5_000] as const
 const SLOW_READ_MICROS = [200_000, 30_000_000] as const
-const RECONNECT_MICROS = [1_000, 60_000_000] as const
+const RECONNECT_MICROS = [1_000, 20_000_000] as const
 
 interface Event {
   readonly epoch: string
@@ -90,6 +90,8 @@ class Socket {
   #position = { epoch: '', offset: 0 }
   #ordinal = 0
   #buffered: Event[] = []
+  /** It may have this many unread: what it had missed does not count. */
+  #bufferedMax = BUFFERED_MAX
   #isReading = false
 
   constructor(
@@ -110,12 +112,13 @@ class Socket {
     }
     if (missed.length > 0) world.story.mark('a socket got what it had missed')
     this.#buffered = missed
+    this.#bufferedMax = BUFFERED_MAX + missed.length
     this.#read()
   }
 
   push(event: Event): void {
     if (!this.#isConnected) return
-    if (this.#buffered.length >= BUFFERED_MAX + EVENTS_KEPT) {
+    if (this.#buffered.length >= this.#bufferedMax) {
       this.sockets.world.story.mark('a slow socket was closed')
       this.close()
       this.sockets.reconnectLater(this)

@@ -28,7 +28,7 @@ const compTypes = ['crypto_100', 'crypto_1k', 'casino', 'crypto_10k', 'trip'] as
 const tiers = [null, 'standard', 'vip', 'high_roller', 'whale'] as const
 const pausesMs = [1, 5 * MINUTE_MS, 20 * MINUTE_MS, HOUR_MS - 1, HOUR_MS, 9 * DAY_MS, 40 * DAY_MS] as const
 const weights = {
-  ...{ scan: 60, look: 8, fund: 6, sell: 6, unlock: 1, threshold: 1, tier: 2, suspend: 1, return: 2, codes: 2 },
+  ...{ scan: 60, look: 8, fund: 6, sell: 6, unlock: 1, threshold: 1, tier: 2, suspend: 1, return: 5, codes: 2 },
   'fail login': 6,
 } as const
 const kinds = (Object.keys(weights) as (keyof typeof weights)[]).flatMap((kind) =>
