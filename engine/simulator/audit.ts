@@ -1,11 +1,9 @@
 /** The checks that look at a whole run when it has come to rest. */
 import { isDeepStrictEqual } from 'node:util'
 import { formatCode } from '../../actors/codes/code-text.js'
-import type { LoyaltyProgram } from '../../actors/programs/loyalty.js'
 import type { TierName } from '../../actors/user/facts.js'
 import type { ScanReply } from '../../actors/user/scan.js'
 import { alarmId } from '../alarms.js'
-import { accountRule } from '../ledger.js'
 import { revive } from '../outcome.js'
 import type { TurnRecord } from '../record.js'
 import { Replay } from '../replay.js'
@@ -24,71 +22,112 @@ export function show(value: unknown): string {
   return text.length > SHOWN_CHARACTERS_MAX ? `${text.slice(0, SHOWN_CHARACTERS_MAX)} …` : text
 }
 
-export interface Replayed {
-  readonly loyalty: LoyaltyProgram
-  readonly state: Replay['state']
+/**
+ * Follows the records that are on the disk for good, and checks each: at every start, those that were found, and at the
+ * end the rest.
+ */
+export class Audit {
+  /** What the inputs lead to, beside the server that took them. */
+  readonly loyalty = smallProgram()
+  readonly replay = new Replay(this.loyalty.program, ACTORS_MAX)
+  readonly #deliveries: Deliveries
+  readonly #ledger: Ledger
+  readonly #telling: Telling
+
+  constructor(readonly story: Story) {
+    this.#deliveries = new Deliveries(story)
+    this.#ledger = new Ledger(story)
+    this.#telling = new Telling(story)
+  }
+
+  /** Takes the records up to the last one given. */
+  advance(bodies: readonly Uint8Array[], records: readonly TurnRecord[]): void {
+    const { story, replay } = this
+    for (let { seq } = replay.state; seq < bodies.length; seq++) {
+      const record = records[seq] as TurnRecord
+      const again = replay.run(bodies[seq] as Uint8Array)
+      // T5
+      story.check('the same inputs give the same records', again.isSame, () => show(again.record))
+      this.#deliveries.take(record)
+      this.#ledger.take(record)
+      this.#telling.take(record)
+    }
+    const [expected, found] = [storiesOfOracle(this.#telling.oracle), storiesOfRecords(records)]
+    for (const [name, rules] of Object.entries(expected)) {
+      if (name === DUE) continue
+      const isSame = isDeepStrictEqual(found[name], rules)
+      story.check(name, isSame, () => `${show(found[name])}, the rules say ${show(rules)}`)
+    }
+    this.#ledger.check(actorsOf(records, replay.state))
+  }
+
+  /** Nothing is under way any more. */
+  checkRest(): void {
+    this.#deliveries.check()
+    const { due } = this.#telling.oracle
+    this.story.check(DUE, due.length === 0, () => due.join())
+  }
 }
 
-/** T5: running every input again gives every record again, byte for byte. Returns the state it leads to. */
-export function checkReplay(story: Story, bodies: readonly Uint8Array[]): Replayed {
-  const loyalty = smallProgram()
-  const replay = new Replay(loyalty.program, 1_000)
-  for (const [at, body] of bodies.entries()) {
-    const { isSame, record } = replay.run(body)
-    story.check('the same inputs give the same records', isSame, () => `record ${at + 1}: ${show(record)}`)
-  }
-  return { loyalty, state: replay.state }
-}
+/** The messages that the rules expect and that may still be on their way. */
+const DUE = 'messages that are due'
+const ACTORS_MAX = 1_000
 
 /** Alarms and messages happen once each, alarms never early, and nothing that was not set or told. */
-export function checkDeliveries(story: Story, records: readonly TurnRecord[]): void {
-  const alarms = new Map<string, { readonly id: string; readonly at: number }>()
-  const messages = new Set<string>()
-  for (const { seq, input, consumed, alarms: changes, messages: told } of records) {
-    if (consumed !== null && !messages.delete(consumed)) {
+class Deliveries {
+  readonly #alarms = new Map<string, { readonly id: string; readonly at: number }>()
+  readonly #messages = new Set<string>()
+
+  constructor(readonly story: Story) {}
+
+  take({ seq, input, consumed, alarms, messages }: TurnRecord): void {
+    if (consumed !== null && !this.#messages.delete(consumed)) {
       const name = consumed.slice(0, consumed.lastIndexOf('@'))
-      const alarm = alarms.get(name)
+      const alarm = this.#alarms.get(name)
       const isDue = alarm?.id === consumed
-      story.check('nothing is delivered that is not due', isDue, () => `record ${seq} consumes ${consumed}`)
-      story.check('an alarm never fires early', (alarm?.at ?? 0) <= input.at, () => `${consumed} at ${input.at}`)
-      alarms.delete(name)
+      this.story.check('nothing is delivered that is not due', isDue, () => `record ${seq} consumes ${consumed}`)
+      this.story.check('an alarm never fires early', (alarm?.at ?? 0) <= input.at, () => `${consumed} at ${input.at}`)
+      this.#alarms.delete(name)
     }
-    for (const change of changes) {
+    for (const change of alarms) {
       const name = `${change.actor}#${change.name}`
-      if (change.at === null) alarms.delete(name)
-      else alarms.set(name, { id: alarmId(change), at: change.at })
+      if (change.at === null) this.#alarms.delete(name)
+      else this.#alarms.set(name, { id: alarmId(change), at: change.at })
     }
-    for (const { id } of told) messages.add(id)
+    for (const { id } of messages) this.#messages.add(id)
   }
-  story.check('no alarm is lost', alarms.size === 0, () => [...alarms.keys()].join())
-  story.check('no message is lost', messages.size === 0, () => [...messages].join())
+
+  check(): void {
+    this.story.check('no alarm is lost', this.#alarms.size === 0, () => [...this.#alarms.keys()].join())
+    this.story.check('no message is lost', this.#messages.size === 0, () => [...this.#messages].join())
+  }
 }
 
-/** L2, L3: each posting and so every currency sums to zero; the balances in the images are the sums of the postings. */
-export function checkLedger(story: Story, records: readonly TurnRecord[], { state }: Replayed): void {
-  const balances = new Map<string, bigint>()
-  for (const { seq, postings } of records) {
+/** L2, L3: each posting sums to zero, no account is overdrawn, and balances are the sums of postings. */
+class Ledger {
+  readonly #balances = new Map<string, bigint>()
+
+  constructor(readonly story: Story) {}
+
+  take({ seq, postings }: TurnRecord): void {
     for (const { kind, lines } of postings) {
       const sum = lines.reduce((total, { amount }) => total + amount, 0n)
-      story.check('a posting sums to zero', sum === 0n, () => `${kind} of record ${seq} is off by ${sum}`)
+      this.story.check('a posting sums to zero', sum === 0n, () => `${kind} of record ${seq} is off by ${sum}`)
       for (const { account, amount } of lines) {
-        const balance = (balances.get(account) ?? 0n) + amount
-        balances.set(account, balance)
+        const balance = (this.#balances.get(account) ?? 0n) + amount
+        this.#balances.set(account, balance)
         const isAllowed = balance >= 0n || account.endsWith(':funding')
-        story.check('no account is overdrawn', isAllowed, () => `${account} holds ${balance} after record ${seq}`)
+        this.story.check('no account is overdrawn', isAllowed, () => `${account} has ${balance} after record ${seq}`)
       }
     }
   }
-  for (const type of state.program.actors) {
-    for (const { ref, state: held } of actorsOf(records, state).filter(({ ref }) => ref.of === type)) {
-      for (const [name, balance] of Object.entries(held.accounts)) {
-        accountRule(ref, name)
-        const posted = balances.get(`${ref.id}:${name}`) ?? 0n
-        story.check(
-          'balances are the sums of postings',
-          posted === balance,
-          () => `${ref.id}:${name} ${balance} ${posted}`,
-        )
+
+  check(actors: ReturnType<typeof actorsOf>): void {
+    for (const { ref, state } of actors) {
+      for (const [name, balance] of Object.entries(state.accounts)) {
+        const posted = this.#balances.get(`${ref.id}:${name}`) ?? 0n
+        const isSame = posted === balance
+        this.story.check('balances are the sums of postings', isSame, () => `${ref.id}:${name} ${balance} ${posted}`)
       }
     }
   }
@@ -106,20 +145,6 @@ export function actorsOf(records: readonly TurnRecord[], { program, residents }:
 }
 
 /** The rules, told by a plain loop over the inputs in their order. */
-export function checkRules(story: Story, records: readonly TurnRecord[]): Oracle {
-  const told = new Telling(story)
-  for (const record of records) told.take(record)
-  const [expected, found] = [storiesOfOracle(told.oracle), storiesOfRecords(records)]
-  for (const [name, story_] of Object.entries(expected)) {
-    story.check(
-      name,
-      isDeepStrictEqual(found[name], story_),
-      () => `${show(found[name])}, the rules say ${show(story_)}`,
-    )
-  }
-  return told.oracle
-}
-
 class Telling {
   readonly oracle = new Oracle()
   readonly #usernames = new Map<string, OracleMember>()

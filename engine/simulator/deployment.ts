@@ -20,6 +20,8 @@ import { defaultLimits, type ShardLimits } from '../limits.js'
 import type { TurnRecord } from '../record.js'
 import { Shard } from '../shard.js'
 import type { Environment } from '../store.js'
+import { Audit } from './audit.js'
+import { checkDatabase } from './checks.js'
 import { restoreFrom, storeOf } from './database-reads.js'
 import type { SimulatedDisk } from './disk.js'
 import type { Faults } from './faults.js'
@@ -84,6 +86,7 @@ export class Deployment {
   onStart: () => void = () => {}
   onEnd: () => void = () => {}
   readonly history: History
+  readonly audit: Audit
   /** How far the server's clock is off, in milliseconds. */
   clockSkewMs = 0
   #life = new Life('process 0')
@@ -97,6 +100,7 @@ export class Deployment {
     this.#limits = drawLimits(world.seed)
     this.#random = new Random(world.seed, 'deployment')
     this.history = new History(world.story)
+    this.audit = new Audit(world.story)
     world.disk.onSync = () => this.history.onSync(world.disk)
   }
 
@@ -133,7 +137,10 @@ export class Deployment {
   async #open(life: Life): Promise<Running> {
     const { postgres, disk, story } = this.world
     const program = smallProgram()
-    const checkpoint = await postgres.call(life, () => restoreFrom(postgres.tables, program))
+    const checkpoint = await postgres.call(life, () => {
+      checkDatabase(story, postgres.tables, this.history.records)
+      return restoreFrom(postgres.tables, program)
+    })
     const files = disk.filesOf(life)
     let shard: Shard | undefined
     let tail: Tail | undefined
@@ -153,6 +160,7 @@ export class Deployment {
     })
     if (cut !== null) story.mark(cut.offset === 0 ? 'a torn segment was removed' : 'a torn tail was cut')
     const watched = this.history.watch(journal, checkpoint.appliedSeq)
+    this.audit.advance(this.history.bodies, this.history.records)
     for (const _ of checkpoint.alarms) story.mark('an alarm was restored')
     for (const _ of checkpoint.messages) story.mark('a message was restored')
     shard = new Shard(program.program, watched, storeOf(postgres, life), this.#environment(life), this.#limits.shard, {

@@ -104,10 +104,10 @@ class Run {
     faults.areOver = true
     story.tell('run', 'the faults are over')
     await this.#settle()
-    const replayed = await this.#during(checkAll(this.world, deployment, clients))
+    await this.#during(checkAll(this.world, deployment, clients))
     this.sockets.check()
     await this.#stopAndStart()
-    await this.#during(checkMemory(story, deployment, replayed))
+    await this.#during(checkMemory(story, deployment))
   }
 
   /** Starts the next step after its pause. */
