@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { DomainError } from '../../engine/errors.js'
 import { givenPasswordSchema, passwordSchema } from '../auth/passwords.js'
 import type { Services } from '../services.js'
-import { checkPassword, done, sessionEnded, success } from './auth.js'
+import { checkPassword, done, passwordWrong, success } from './auth.js'
 import type { Mailing } from './mailing.js'
 import { defineRoute, type Route } from './toolkit/route.js'
 
@@ -80,7 +80,7 @@ export function accountRecoveryRoutes(services: Services, mailing: Mailing): Rou
     limit: 'login',
     body: z.object({ current_password: givenPasswordSchema, password: passwordSchema }),
     response: done,
-    errors: [{ status: 401, code: 'credentials_invalid', when: 'The current password is wrong.' }, sessionEnded],
+    errors: [passwordWrong],
     handle: async ({ body, principal }) => {
       await checkPassword(services, principal.userId, body.current_password)
       const passwordHash = await passwords.hash(body.password)
@@ -99,7 +99,6 @@ export function accountRecoveryRoutes(services: Services, mailing: Mailing): Rou
     limit: 'login',
     status: 202,
     response: done,
-    errors: [sessionEnded],
     handle: async ({ principal }) => {
       const { code, stored } = mailing.newCode('verify', principal.userId)
       const to = await shard.execute(commands.requestVerification, { args: stored, who: principal })
@@ -116,7 +115,7 @@ export function accountRecoveryRoutes(services: Services, mailing: Mailing): Rou
     summary: 'Verify the e-mail address with the mailed code',
     body: z.object({ code: z.string().max(32) }),
     response: done,
-    errors: [badCode, sessionEnded],
+    errors: [badCode],
     handle: async ({ body, principal }) => {
       const hash = mailing.hashOf('verify', principal.userId, body.code)
       await shard.execute(commands.verifyEmail, { args: { hash }, who: principal })

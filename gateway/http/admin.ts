@@ -8,7 +8,7 @@ import { defineQuery } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import { microOf, usdOf } from '../money.js'
 import type { Services } from '../services.js'
-import { done, success } from './auth.js'
+import { done, idempotencyConflict, success } from './auth.js'
 import { memberJson, memberSchema, statsJson, statsSchema } from './member-json.js'
 import { defineRoute, type Route } from './toolkit/route.js'
 
@@ -155,7 +155,7 @@ export function adminRoutes(services: Services): Route[] {
       user_id: userId.optional(),
     }),
     response: z.object({ average: z.number() }),
-    errors: [userUnknown],
+    errors: [userUnknown, idempotencyConflict],
     handle: ({ body, principal }) =>
       shard.execute(commands.recordSale, {
         args: { tins: body.tins, reference: body.reference, userId: body.user_id ?? null },
@@ -172,7 +172,10 @@ export function adminRoutes(services: Services): Route[] {
     summary: 'Record money paid into a pool; the same reference counts once, for ever',
     body: z.object({ pool, amount, reference: z.string().min(1).max(128) }),
     response: done,
-    errors: [{ status: 422, code: 'amount_too_large', when: 'The pool would hold more than it can count.' }],
+    errors: [
+      { status: 422, code: 'amount_too_large', when: 'The pool would hold more than it can count.' },
+      idempotencyConflict,
+    ],
     handle: async ({ body, principal }) => {
       await shard.execute(commands.fund, {
         args: { pool: body.pool, amount: microOf(body.amount), reference: body.reference },

@@ -25,6 +25,12 @@ const email = z.email().max(255)
 export const success = { success: true } as const
 
 export const sessionEnded = { status: 401, code: 'session_ended', when: 'The session has ended.' }
+export const idempotencyConflict = {
+  status: 409,
+  code: 'idempotency_conflict',
+  when: 'The idempotency key, or the reference, was used with another request.',
+}
+export const passwordWrong = { status: 401, code: 'credentials_invalid', when: 'The password is wrong.' }
 const suspended = { status: 403, code: 'account_suspended', when: 'The account is suspended.' }
 
 export function authRoutes(services: Services, mailing: Mailing): Route[] {
@@ -55,6 +61,7 @@ export function authRoutes(services: Services, mailing: Mailing): Route[] {
       { status: 422, code: 'under_age', when: 'The member would be under 21.' },
       { status: 422, code: 'email_taken', when: 'There is an account with this e-mail address.' },
       { status: 422, code: 'username_taken', when: 'The username is taken.' },
+      idempotencyConflict,
     ],
     handle: async ({ body, idempotencyKey }) => {
       const { password, device: on, ...form } = body
@@ -158,7 +165,12 @@ export function authRoutes(services: Services, mailing: Mailing): Route[] {
     summary: 'Exchange a refresh token for new tokens; each one works once',
     body: z.object({ refresh_token: z.string().max(4096) }),
     response: tokens,
-    errors: [sessionEnded],
+    errors: [
+      { status: 401, code: 'unauthorized', when: 'This is no refresh token of ours.' },
+      { status: 401, code: 'token_expired', when: 'The refresh token has expired: log in again.' },
+      sessionEnded,
+      suspended,
+    ],
     handle: async ({ body }) => {
       const grant = await services.tokens.verifyRefresh(body.refresh_token)
       const { generation, isAdmin } = await shard.execute(commands.refresh, { args: grant })

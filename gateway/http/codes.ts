@@ -9,7 +9,7 @@ import { newBatch, packCodes, requireBatch } from '../../actors/codes/commands.j
 import { defineQuery } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { Services } from '../services.js'
-import { fingerprint } from './auth.js'
+import { fingerprint, idempotencyConflict } from './auth.js'
 import { attachment, defineRoute, type Route, reply } from './toolkit/route.js'
 
 /** Codes per command: a turn over so many takes about a millisecond. */
@@ -67,7 +67,7 @@ export function codeRoutes(services: Services): Route[] {
     body: newBatch,
     status: 202,
     response: z.object({ batch_id: z.number(), code_count: z.number() }),
-    errors: [{ status: 422, code: 'sku_unknown', when: 'There is no product with this SKU.' }],
+    errors: [{ status: 422, code: 'sku_unknown', when: 'There is no product with this SKU.' }, idempotencyConflict],
     handle: async ({ body, principal, idempotencyKey }) => {
       const { batch, quantity } = await shard.execute(commands.createBatch, {
         args: body,

@@ -7,7 +7,7 @@ import type { Outcome } from '../../engine/outcome.js'
 import type { Principal } from '../http/toolkit/principal.js'
 import { usdOf } from '../money.js'
 import type { Services } from '../services.js'
-import { fingerprint, sessionEnded } from './auth.js'
+import { fingerprint, idempotencyConflict } from './auth.js'
 import { tierProgressSchema } from './member-json.js'
 import { defineRoute, type Route } from './toolkit/route.js'
 
@@ -123,13 +123,11 @@ export function scanRoutes(services: Services): Route[] {
     body: scanRequest,
     response: scanResponse,
     errors: [
-      sessionEnded,
       { status: 400, code: 'code_malformed', when: 'The code is not of the form XXXX-XXXX-XXXX.' },
-      { status: 403, code: 'account_suspended', when: 'The account is suspended.' },
       { status: 404, code: 'code_unknown', when: 'There is no such code.' },
       { status: 409, code: 'code_not_active', when: 'The code is not in circulation.' },
       { status: 409, code: 'code_already_scanned', when: 'The code was used before.' },
-      { status: 409, code: 'idempotency_conflict', when: 'The idempotency key was used with another request.' },
+      idempotencyConflict,
       { status: 429, code: 'scan_velocity_exceeded', when: 'More than 60 scans in an hour.' },
     ],
     handle: ({ body, principal, ip, idempotencyKey }) => submitScan(services, principal, body, { ip, idempotencyKey }),
@@ -146,7 +144,6 @@ export function scanRoutes(services: Services): Route[] {
       cursor: z.coerce.number().int().positive().optional(),
     }),
     response: z.object({ scans: z.array(recentScan), next_cursor: z.string().nullable() }),
-    errors: [sessionEnded],
     handle: async ({ principal, query: { limit, cursor } }) => {
       await shard.query(program.queries.session, principal)
       const before = cursor ?? null

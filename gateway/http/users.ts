@@ -5,13 +5,12 @@ import { DomainError } from '../../engine/errors.js'
 import { givenPasswordSchema } from '../auth/passwords.js'
 import { enrolTotp, generateBackupCodes, hashBackupCode, matchTotpStep } from '../auth/totp.js'
 import type { Services } from '../services.js'
-import { checkPassword, done, sessionEnded, success } from './auth.js'
+import { checkPassword, done, passwordWrong, success } from './auth.js'
 import type { Mailing } from './mailing.js'
 import { memberJson, memberSchema, statsJson, statsSchema } from './member-json.js'
 import { defineRoute, type Route } from './toolkit/route.js'
 
 const TOTP_ISSUER = 'BlakJaks'
-const errors = [sessionEnded]
 const profileSchema = z
   .object({
     username: z.string(),
@@ -34,7 +33,6 @@ export function userRoutes(services: Services, mailing: Mailing): Route[] {
     tag: 'Users',
     summary: 'Who I am',
     response: memberSchema,
-    errors,
     handle: async ({ principal }) => memberJson(await shard.query(queries.me, principal)),
   })
 
@@ -45,7 +43,6 @@ export function userRoutes(services: Services, mailing: Mailing): Route[] {
     tag: 'Users',
     summary: 'How I am shown to others',
     response: profileSchema,
-    errors,
     handle: async ({ principal }) => {
       const view = await shard.query(queries.me, principal)
       const { username, tier, member_id, member_since } = memberJson(view)
@@ -62,7 +59,6 @@ export function userRoutes(services: Services, mailing: Mailing): Route[] {
     body: profileForm,
     response: memberSchema,
     errors: [
-      ...errors,
       { status: 422, code: 'username_taken', when: 'The username is taken.' },
       { status: 422, code: 'email_taken', when: 'The e-mail address is taken.' },
     ],
@@ -84,7 +80,6 @@ export function userRoutes(services: Services, mailing: Mailing): Route[] {
     tag: 'Users',
     summary: 'My tier, my scans, my quarter',
     response: statsSchema,
-    errors,
     handle: async ({ principal }) => statsJson(await shard.query(queries.me, principal)),
   })
 
@@ -102,7 +97,7 @@ export function userRoutes(services: Services, mailing: Mailing): Route[] {
       qr_code: z.string(),
       backup_codes: z.array(z.string()),
     }),
-    errors: [...errors, { status: 409, code: 'two_factor_enabled', when: 'It is on already.' }],
+    errors: [passwordWrong, { status: 409, code: 'two_factor_enabled', when: 'It is on already.' }],
     handle: async ({ body, principal }) => {
       const { userId } = principal
       await checkPassword(services, userId, body.password)
@@ -124,7 +119,11 @@ export function userRoutes(services: Services, mailing: Mailing): Route[] {
     summary: 'Turn two-factor login on with the first code',
     body: z.object({ totp: z.string().max(32) }),
     response: done,
-    errors: [...errors, { status: 422, code: 'totp_invalid', when: 'The code is wrong.' }],
+    errors: [
+      { status: 409, code: 'two_factor_not_begun', when: 'Begin the enrolment first.' },
+      { status: 409, code: 'two_factor_enabled', when: 'It is on already.' },
+      { status: 422, code: 'totp_invalid', when: 'The code is wrong.' },
+    ],
     handle: async ({ body, principal }) => {
       const known = await shard.query(queries.credentials, { userId: principal.userId })
       if (!known?.twoFactor) throw new DomainError('conflict', 'two_factor_not_begun', 'Begin the enrolment first.')
@@ -146,7 +145,7 @@ export function userRoutes(services: Services, mailing: Mailing): Route[] {
     summary: 'Turn two-factor login off',
     body: z.object({ password: givenPasswordSchema }),
     response: done,
-    errors,
+    errors: [passwordWrong],
     handle: async ({ body, principal }) => {
       await checkPassword(services, principal.userId, body.password)
       await shard.execute(commands.disableTwoFactor, { args: {}, who: principal })

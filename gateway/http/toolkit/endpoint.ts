@@ -6,6 +6,7 @@ import type { Plan, ServerContext } from './context.js'
 import { Exchange } from './exchange.js'
 import type { Principal } from './principal.js'
 import { type FieldError, HttpProblem } from './problem.js'
+import { NOT_TEXT, unkeepableText } from './text.js'
 import { UploadStream } from './upload.js'
 
 const FIELD_ERRORS_MAX = 20
@@ -16,7 +17,8 @@ const STOPPING_RETRY_AFTER_MS = 2_000
 interface Head {
   readonly token: string | undefined
   readonly contentType: string
-  readonly idempotencyKey: string
+  /** Empty when one was sent that uWS could make nothing of. */
+  readonly idempotencyKey: string | undefined
   readonly params: readonly string[]
   readonly query: string
 }
@@ -91,10 +93,21 @@ function readHead(plan: Plan, req: HttpRequest): Head {
   return {
     token: authorization === '' ? undefined : bearerToken(authorization),
     contentType: plan.bodyType === undefined ? '' : req.getHeader('content-type'),
-    idempotencyKey: plan.route.method === 'GET' ? '' : req.getHeader('idempotency-key'),
+    idempotencyKey: plan.route.method === 'GET' ? undefined : idempotencyKeyOf(req),
     params: plan.paramNames.length === 0 ? [] : plan.paramNames.map((_, index) => req.getParameter(index) ?? ''),
     query: plan.route.query === undefined ? '' : req.getQuery(),
   }
+}
+
+/** uWS takes bytes beyond ASCII off the ends of a value: a key of nothing else arrives empty, but it was sent. */
+function idempotencyKeyOf(req: HttpRequest): string | undefined {
+  const key = req.getHeader('idempotency-key')
+  if (key !== '') return key
+  let sent = false
+  req.forEach((name) => {
+    sent ||= name === 'idempotency-key'
+  })
+  return sent ? key : undefined
 }
 
 function bearerToken(authorization: string): string | undefined {
@@ -151,7 +164,7 @@ function accept(exchange: Exchange, head: Head): void {
   if (route.who === 'admin' && principal?.role !== 'admin') {
     throw new DomainError('forbidden', 'admin_only', 'Only administrators may do this.')
   }
-  if (head.idempotencyKey !== '') exchange.idempotencyKey = checkIdempotencyKey(head.idempotencyKey)
+  if (head.idempotencyKey !== undefined) exchange.idempotencyKey = checkIdempotencyKey(head.idempotencyKey)
   if (plan.bodyType !== undefined) checkContentType(head.contentType, plan.bodyType)
   if (route.params !== undefined) exchange.params = validate(route.params, paramsOf(plan, head.params), 'path')
   if (route.query !== undefined) exchange.query = validate(route.query, queryOf(head.query), 'query')
@@ -242,7 +255,8 @@ function runWithBody(exchange: Exchange, text: string): void {
   const schema = exchange.plan.route.body
   try {
     const value = parseJson(text)
-    exchange.body = schema === undefined ? value : validate(schema, value, 'body')
+    // Only an escape can say what UTF-8 cannot, and most bodies have none.
+    exchange.body = schema === undefined ? value : validate(schema, value, 'body', text.includes('\\u'))
   } catch (error) {
     exchange.fail(error)
     return
@@ -278,13 +292,21 @@ function run(exchange: Exchange): void {
 }
 
 /** Parses `value`, or throws 422 `invalid_input` naming every invalid field. */
-function validate<T>(schema: z.ZodType<T>, value: unknown, part: string): T {
+function validate<T>(schema: z.ZodType<T>, value: unknown, part: string, checkText = true): T {
   const result = schema.safeParse(value)
-  if (result.success) return result.data
-  const issues = result.error.issues.slice(0, FIELD_ERRORS_MAX)
-  const errors: FieldError[] = issues.map(({ path, message }) => ({ field: path.join('.') || part, message }))
+  if (!result.success) throw invalidInput(part, schemaErrors(result.error, part))
+  const field = checkText ? unkeepableText(result.data) : undefined
+  if (field !== undefined) throw invalidInput(part, [{ field, message: NOT_TEXT }])
+  return result.data
+}
+
+function invalidInput(part: string, errors: readonly FieldError[]): HttpProblem {
   const message = `The ${part} is not valid: ${errors[0]?.field}: ${errors[0]?.message}`
-  throw new HttpProblem(422, 'invalid_input', message, { errors })
+  return new HttpProblem(422, 'invalid_input', message, { errors })
+}
+
+function schemaErrors({ issues }: z.ZodError, part: string): FieldError[] {
+  return issues.slice(0, FIELD_ERRORS_MAX).map(({ path, message }) => ({ field: path.join('.') || part, message }))
 }
 
 function overloaded(): DomainError {

@@ -21,6 +21,18 @@ export const unmatchedErrors: readonly RouteError[] = [
   { status: 405, code: 'method_not_allowed', when: 'The path exists, but not for this method; see Allow.' },
 ]
 
+/** Why any request may have to be sent again later. */
+const unavailable: readonly (readonly [code: string, when: string])[] = [
+  ['overloaded', 'Too many requests are being worked on.'],
+  ['busy', 'Too many passwords or tokens are being checked.'],
+  ['stopping', 'This server is stopping; another will answer.'],
+  ['not_running', 'This server is starting or stopping.'],
+  ['write_behind_lag', 'The database is too far behind.'],
+  ['storage_unavailable', 'The database does not answer.'],
+  ['journal_backlog', 'The journal cannot keep up.'],
+  ['disk_full', 'This server is short of disk space.'],
+]
+
 /** The refusals every route shares, by what the route declares. */
 export function commonErrors(route: Route): RouteError[] {
   const errors: RouteError[] = [{ status: 429, code: 'rate_limited', when: 'Too many requests; see Retry-After.' }]
@@ -28,6 +40,8 @@ export function commonErrors(route: Route): RouteError[] {
   const readsBody = route.body !== undefined || route.upload !== undefined
   if (route.who !== 'public') add(401, 'unauthorized', 'The access token is missing or wrong.')
   if (route.who !== 'public') add(401, 'token_expired', 'The access token has expired: refresh it.')
+  if (route.who !== 'public') add(401, 'session_ended', 'The session has ended: log in again.')
+  if (route.who !== 'public') add(403, 'account_suspended', 'The account is suspended.')
   if (route.who === 'admin') add(403, 'admin_only', 'The caller is not an administrator.')
   if (route.method !== 'GET') add(400, 'invalid_idempotency_key', 'The Idempotency-Key header has a wrong form.')
   if (route.params !== undefined) add(400, 'malformed_path', 'The path is not valid percent-encoded UTF-8.')
@@ -38,8 +52,7 @@ export function commonErrors(route: Route): RouteError[] {
     add(422, 'invalid_input', 'Path, query or body break their schema; `errors` names each field.')
   }
   add(500, 'internal', 'Something went wrong on our side.')
-  add(503, 'overloaded', 'Too many requests are being worked on.')
-  add(503, 'stopping', 'This server is stopping; another will answer.')
+  for (const [code, when] of unavailable) add(503, code, when)
   return errors
 }
 
