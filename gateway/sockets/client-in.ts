@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { DomainError } from '../../engine/errors.js'
 import { problemOf } from '../http/toolkit/problem.js'
+import { NOT_TEXT, unkeepableText } from '../http/toolkit/text.js'
 import type { Entry, ServerSocket } from './client-out.js'
 import type { SocketLimits } from './limits.js'
 import type { Authenticated, Member, Members } from './members.js'
@@ -148,7 +149,11 @@ export function resumeCommand(name: string, stream: Stream<Entry>): Command {
 /** Parses what a client sent, or throws `invalid_input` naming the field. */
 export function parse<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value)
-  if (result.success) return result.data
+  if (result.success) {
+    const field = unkeepableText(result.data)
+    if (field === undefined) return result.data
+    throw new DomainError('invalid', 'invalid_input', NOT_TEXT, { field })
+  }
   const [issue] = result.error.issues
   const field = issue?.path.join('.') ?? ''
   const message = issue?.message ?? 'Not valid.'

@@ -8,6 +8,8 @@
  * W1 A request is handed on only to the transport it came by: an upgrade that names polling, or a plain request that
  *    names websocket, would throw in engine.io where nobody can catch it, or never be answered.
  * W2 What engine.io throws ends that connection, not the process.
+ * W3 A client that is to blame is never told of a fault of ours: engine.io answers 500 to methods it does not know and
+ *    to a second poll beside the first.
  */
 import type { HttpRequest, HttpResponse, TemplatedApp, WebSocket, WebSocketBehavior } from 'uWebSockets.js'
 import type { Client } from '../http/toolkit/client-address.js'
@@ -21,6 +23,7 @@ interface EngineData {
   readonly transport: object
 }
 type EngineSocket = WebSocket<EngineData>
+const methods = ['get', 'post', 'options']
 type Handler = (res: HttpResponse, req: HttpRequest) => void
 
 export interface SafeAppOptions {
@@ -63,6 +66,8 @@ export class SafeApp {
   readonly any = (path: string, handler: Handler): this => {
     this.app.any(path, (res, req) => {
       if (transportNamed(req) === 'websocket') return refuse(res) // W1
+      if (!methods.includes(req.getMethod())) return refuseMethod(res) // W3
+      blameClient(res)
       this.#clients.set(req, this.options.clientOf(res, req))
       this.#guarded(
         () => handler(res, req),
@@ -152,4 +157,15 @@ function transportNamed(req: HttpRequest): string | undefined {
 function refuse(res: HttpResponse): void {
   res.writeStatus('400 Bad Request').writeHeader('content-type', 'application/json')
   res.end('{"code":3,"message":"Bad request"}')
+}
+
+function refuseMethod(res: HttpResponse): void {
+  res.writeStatus('405 Method Not Allowed').writeHeader('allow', methods.join(', ').toUpperCase())
+  res.writeHeader('content-type', 'application/json').end('{"code":2,"message":"Bad handshake method"}')
+}
+
+/** W3 */
+function blameClient(res: HttpResponse): void {
+  const writeStatus = res.writeStatus.bind(res)
+  res.writeStatus = (status) => writeStatus(status === '500 Internal Server Error' ? '400 Bad Request' : status)
 }
