@@ -20,7 +20,7 @@ import { customer } from './support/bank.js'
 import { Campaign } from './support/campaign.js'
 import { quiet, startBank } from './support/engine.js'
 import { activeCodes, Client, logInAdmin, type Member, newKey, signUp, signUpMany } from './support/members.js'
-import { recordingLog, temporaryFolder } from './support/postgres.js'
+import { killAndWait, recordingLog, temporaryFolder } from './support/postgres.js'
 import { adminAccount, Deployment, until, within } from './support/server.js'
 
 t.setTimeout(240_000)
@@ -260,9 +260,15 @@ async function checkCampaign(t: Test, campaign: Campaign): Promise<void> {
 }
 
 t.test('on a file system that really fills up', async (t) => {
-  let mounted: string | undefined
-  t.teardown(async () => mounted && promisify(execFile)('umount', ['--lazy', mounted]))
   const site = await Deployment.create(t)
+  let mounted: string | undefined
+  t.teardown(async () => {
+    if (mounted === undefined) return
+    await site.kill().catch(() => {})
+    const postgres = await site.postgres().catch(() => undefined)
+    if (postgres !== undefined) await killAndWait(postgres.pid)
+    await promisify(execFile)('umount', ['--lazy', mounted])
+  })
   await mkdir(site.dataDirectory, { mode: 0o711 })
   const why = await mountSmall(site.dataDirectory)
   if (why !== undefined) {
