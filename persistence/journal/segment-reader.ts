@@ -19,6 +19,7 @@ import { damageOfTail } from './torn-tail.js'
 
 /** How much is read at once; also what one entry kept for long may pin. */
 export const READ_BUFFER_BYTES = 1024 * 1024
+const FIRST_BUFFER_BYTES = 64 * 1024
 
 export interface SegmentFile {
   readonly path: string
@@ -152,8 +153,10 @@ export class SegmentReader {
   }
 
   #moveToNewBuffer(bytes: number): void {
+    // Small at first: most readers are of the newest segment, and follow it in small steps.
+    const usual = Math.min(READ_BUFFER_BYTES, Math.max(FIRST_BUFFER_BYTES, 2 * this.#buffer.length))
     // Bounded: no header that announces more than PAYLOAD_BYTES_MAX is believed.
-    const next = Buffer.allocUnsafeSlow(Math.max(READ_BUFFER_BYTES, bytes))
+    const next = Buffer.allocUnsafeSlow(Math.max(usual, bytes))
     this.#buffer.copy(next, 0, this.#start, this.#end)
     this.#end -= this.#start
     this.#start = 0
