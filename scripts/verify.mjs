@@ -10,6 +10,7 @@ const checks = [
   ['types', bin('tsc'), ['--noEmit', '--pretty']],
   ['layers', bin('depcruise'), ['--config', '.dependency-cruiser.cjs', '--output-type', 'err', '.']],
   ['house rules', process.execPath, ['scripts/house-rules.mjs']],
+  ['invariants', process.execPath, ['scripts/invariants.mjs']],
 ]
 
 /** `docker-compose` or `docker compose`, where one is installed: validating needs no engine. */

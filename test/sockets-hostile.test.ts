@@ -58,7 +58,7 @@ t.test(
   },
 )
 
-t.test('a client that polls too rarely is closed, is told so by its next poll, and resumes', async (t) => {
+t.test('X2: a client that polls too rarely is closed, is told so by its next poll, and resumes', async (t) => {
   const { url, publish, metric, sockets } = await startSockets(t, { limits: { pollBufferMax: 15_000 } })
   const lazy = await openPolling(url, '/', 'ann/s1')
   t.match(lazy.first, /"position",\{"stream":"personal"/)

@@ -6,7 +6,7 @@ import { client, comp, nextEvent, RawWebSocket, scan, startSockets, type Told, t
 const of = (told: readonly { event: string; data: Told }[], event: string) =>
   told.filter((one) => one.event === event).map(({ data }) => data)
 
-t.test('the counter is told at once, then at most every 100 ms, and never ends behind', async (t) => {
+t.test('X3: the counter is told at once, then at most every 100 ms, and never ends behind', async (t) => {
   const { url, publish, time } = await startSockets(t)
   const socket = client(t, `${url}/insights/live`)
   await nextEvent(socket, 'counter')

@@ -53,8 +53,9 @@ export class Audit {
       this.#telling.take(record)
     }
     const [expected, found] = [storiesOfOracle(this.#telling.oracle), storiesOfRecords(records)]
-    for (const [name, rules] of Object.entries(expected)) {
+    for (const name of Object.keys(expected) as (keyof typeof expected)[]) {
       if (name === DUE) continue
+      const rules = expected[name]
       const isSame = isDeepStrictEqual(found[name], rules)
       story.check(name, isSame, () => `${show(found[name])}, the rules say ${show(rules)}`)
     }

@@ -10,7 +10,19 @@ import type { TurnRecord } from '../record.js'
 import type { Oracle } from './loyalty-oracle.js'
 
 /** Named stories, each a list in the order of the turns. */
-export type Stories = Readonly<Record<string, readonly unknown[]>>
+export type Stories = Readonly<
+  Record<
+    | 'ordinals without gap or double'
+    | 'comps as the rules say'
+    | 'comps funded later, oldest first'
+    | 'milestones nobody won'
+    | 'chips of referrers'
+    | 'comp types unlocked'
+    | 'tier changes'
+    | 'messages that are due',
+    readonly unknown[]
+  >
+>
 
 export function storiesOfRecords(records: readonly TurnRecord[]): Stories {
   const all = records.flatMap(({ facts }) => facts)

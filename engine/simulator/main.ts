@@ -1,11 +1,13 @@
 /** `npm run simulate`: the whole server under faults drawn from seeds. */
 import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { Presets, SingleBar } from 'cli-progress'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Campaign, missedMarks, requiredMarks, survivingFailedChecks } from './campaign.js'
 import { type Fault, faults } from './faults.js'
 import { plants } from './plants.js'
+import { pageOf, summaryLine } from './report.js'
 import { type RunOptions, type RunResult, STEPS, simulate } from './run.js'
 import { commandFor, shrink } from './shrink.js'
 import { runOnThreads } from './threads.js'
@@ -18,6 +20,7 @@ interface Options {
   readonly seeds: number
   readonly first: number
   readonly threads: number
+  readonly write?: string
   readonly trace?: boolean
   readonly steps: number
   readonly without: ReadonlySet<Fault>
@@ -44,16 +47,21 @@ function plantNamed(text: string): string {
   throw new InvalidArgumentError(`There is no such bug to plant. Known: ${Object.keys(plants).join(', ')}.`)
 }
 
+function setOption(flags: string, what: string, parse: (text: string) => ReadonlySet<unknown>): Option {
+  return new Option(flags, `with --seed: ${what}, separated by commas`).argParser(parse).default(new Set(), 'none')
+}
+
 const options = new Command('simulate')
   .description('Runs the whole server on a simulated disk, database, clock and network, under faults drawn from seeds.')
   .option('--seeds <n>', 'how many seeds to run', whole, 1_000)
   .option('--first <n>', 'the first of them', whole, 1)
   .option('--threads <n>', 'how many at once', whole, availableParallelism())
+  .option('--write <file>', 'where to write a summary as Markdown')
   .option('--seed <n>', 'only this one, and shrink it to a short story if it fails', whole)
   .option('--trace', 'with --seed: tell everything that happens')
   .option('--steps <n>', 'with --seed: how many things clients ask for', whole, STEPS)
-  .option('--without <faults>', 'with --seed: faults to leave out, separated by commas', faultsNamed, new Set<Fault>())
-  .option('--skip <places>', 'with --seed: steps to leave out, separated by commas', places, new Set<number>())
+  .addOption(setOption('--without <faults>', 'faults to leave out', faultsNamed))
+  .addOption(setOption('--skip <places>', 'steps to leave out', places))
   .option('--plant <bug>', 'with --seed: put a known bug in first, to see it caught', plantNamed)
   .parse()
   .opts<Options>()
@@ -115,11 +123,10 @@ async function runMany(): Promise<boolean> {
   bar.stop()
   const seconds = (performance.now() - startedAt) / 1_000
   printMarks(campaign)
-  const { runs, events, records, failures } = campaign
-  print(
-    `\n${runs} seeds from ${first} on, ${events} events, ${records} records, ${threads} threads, ` +
-      `${seconds.toFixed(0)} s, ${(runs / seconds).toFixed(1)} seeds/s, commit ${commit().trim()}`,
-  )
+  const circumstances = { first, threads, seconds, commit: commit().trim() }
+  const { runs, failures } = campaign
+  print(`\n${summaryLine(campaign, circumstances)}`)
+  if (options.write !== undefined) writeFileSync(options.write, pageOf(campaign, circumstances))
   const missed = runs >= SEEDS_FOR_ALL_MARKS ? missedMarks(campaign) : []
   for (const mark of missed) print(`NOT REACHED ${mark}`)
   for (const { seed, what } of failures) print(`FAILED seed ${seed}: ${what.split('\n')[0]?.slice(0, 300)}`)

@@ -12,13 +12,14 @@ import { Residents } from '../residents.js'
 import { Shard } from '../shard.js'
 import { ShardState } from '../shard-state.js'
 import { Turn } from '../turn.js'
+import type { CheckName } from './catalogue.js'
 import { SimulatedDisk } from './disk.js'
 import { SimulatedPostgres } from './postgres.js'
 
 export interface Plant {
   readonly bug: string
   /** The checks one of which must fail. */
-  readonly caughtBy: readonly string[]
+  readonly caughtBy: readonly CheckName[]
   /** Puts the bug in; returns what takes it out. */
   plant(): () => void
 }
@@ -45,8 +46,8 @@ const onDisk = (change: (files: JournalFiles) => Partial<JournalFiles>) => () =>
     }
   })
 
-const told = ['nothing is told before it is on the disk', 'what was told survives']
-const journal = [...told, 'only planted damage is found', 'a record is read as it was written']
+const told: readonly CheckName[] = ['nothing is told before it is on the disk', 'what was told survives']
+const journal: readonly CheckName[] = [...told, 'only planted damage is found', 'a record is read as it was written']
 
 export const plants: Readonly<Record<string, Plant>> = {
   'ack-before-sync': {

@@ -4,6 +4,7 @@
  * First clients, faults and time do what the seed says; then the faults are over, everything that was asked must be
  * settled, everything that is durable must be in the database, and all checks are made.
  */
+import type { CheckName } from './catalogue.js'
 import { checkAll, checkMemory } from './checks.js'
 import { Clients } from './clients.js'
 import { Deployment, type World } from './deployment.js'
@@ -28,7 +29,7 @@ export interface RunOptions {
 
 export interface RunResult {
   readonly seed: number
-  readonly failure: { readonly check: string; readonly what: string } | undefined
+  readonly failure: { readonly check: CheckName; readonly what: string } | undefined
   readonly marks: ReadonlyMap<string, number>
   readonly records: number
   readonly events: number
@@ -100,7 +101,11 @@ class Run {
       },
       () => {},
     )
-    await this.#until('clients get through what they want', () => this.#isAskingDone && clients.unsettled === 0, true)
+    await this.#until(
+      'liveness: clients get through what they want',
+      () => this.#isAskingDone && clients.unsettled === 0,
+      true,
+    )
     faults.areOver = true
     story.tell('run', 'the faults are over')
     await this.#settle()
@@ -138,7 +143,7 @@ class Run {
   /** Waits until nothing is under way: alarms have fired, messages have come, the database has everything. */
   async #settle(): Promise<void> {
     const { deployment, world, scheduler } = this
-    await this.#until('a server runs', () => deployment.running !== undefined)
+    await this.#until('liveness: a server runs', () => deployment.running !== undefined)
     // Beyond every alarm, whatever was done to the clock.
     scheduler.after(3 * DAY_MS * 1_000, this.#life, () => {})
     const isQuiet = () => {
@@ -147,8 +152,8 @@ class Run {
       const { alarms, outstanding_messages, last_seq } = running.shard.gauges()
       return alarms === 0 && outstanding_messages === 0 && world.postgres.tables.appliedSeq === last_seq
     }
-    await this.#until('everything comes to rest', isQuiet)
-    await this.#until('memory is told so', () => deployment.running?.shard.gauges().lag_records === 0)
+    await this.#until('liveness: everything comes to rest', isQuiet)
+    await this.#until('liveness: memory is told so', () => deployment.running?.shard.gauges().lag_records === 0)
   }
 
   async #stopAndStart(): Promise<void> {
@@ -156,7 +161,7 @@ class Run {
     const before = deployment.history.lastSeq
     const { running } = deployment
     void deployment.stop()
-    await this.#until('a stop ends', () => deployment.running !== running && deployment.running !== undefined)
+    await this.#until('liveness: a stop ends', () => deployment.running !== running && deployment.running !== undefined)
     this.story.check('a stop adds nothing', deployment.history.lastSeq === before, () => `${before}`)
   }
 
@@ -167,18 +172,18 @@ class Run {
       isDone = true
     })
     end.catch(() => {})
-    await this.#until('the checks are made', () => isDone)
+    await this.#until('liveness: the checks are made', () => isDone)
     return end
   }
 
   /** Lets things happen until `isReached`; fails when they never get there. */
-  async #until(what: string, isReached: () => boolean, withFaults = false): Promise<void> {
+  async #until(what: CheckName, isReached: () => boolean, withFaults = false): Promise<void> {
     const { scheduler, story } = this
     while (!isReached()) {
       const goesOn = await scheduler.step()
       if (story.failure !== undefined) throw story.failure
       if (isReached()) return
-      story.check(`liveness: ${what}`, goesOn && scheduler.steps < EVENTS_MAX, () => `after ${scheduler.steps} events`)
+      story.check(what, goesOn && scheduler.steps < EVENTS_MAX, () => `after ${scheduler.steps} events`)
       if (withFaults) this.#strike()
     }
   }

@@ -1,5 +1,6 @@
 /** What happened in a run: marks that are counted, and lines whose digest tells two runs apart. */
 import { createHash, type Hash } from 'node:crypto'
+import type { CheckName } from './catalogue.js'
 import type { Scheduler } from './scheduler.js'
 
 /** A named check that failed. */
@@ -7,7 +8,7 @@ export class CheckFailure extends Error {
   override readonly name = 'CheckFailure'
 
   constructor(
-    readonly check: string,
+    readonly check: CheckName,
     what: string,
   ) {
     super(`${check}: ${what}`)
@@ -37,7 +38,7 @@ export class Story {
   }
 
   /** Throws unless the named check holds. Who catches it does not undo it: the first failure ends the run. */
-  check(check: string, holds: boolean, what: () => string): void {
+  check(check: CheckName, holds: boolean, what: () => string): void {
     if (holds) return
     const failure = new CheckFailure(check, what())
     this.failure ??= failure
