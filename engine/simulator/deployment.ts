@@ -81,6 +81,8 @@ function drawLimits(seed: number) {
 
 export class Deployment {
   running: Running | undefined
+  /** A process is stopping; another will follow. */
+  isStopping = false
   /** Called with each record that is told to subscribers. */
   onRecord: (record: TurnRecord) => void = () => {}
   onStart: () => void = () => {}
@@ -278,6 +280,7 @@ export class Deployment {
     const { running } = this
     if (running === undefined) return
     const { shard, tail, journal, life } = running
+    this.isStopping = true
     this.world.story.tell('server', 'stops')
     try {
       await shard.drain()
@@ -296,6 +299,7 @@ export class Deployment {
     const { story, disk } = this.world
     this.#life.isAlive = false
     this.running = undefined
+    this.isStopping = false
     this.onEnd()
     story.tell('server', `${this.#life.name} ends: ${why}`)
     disk.restoreByte()

@@ -143,7 +143,7 @@ class Run {
   /** Waits until nothing is under way: alarms have fired, messages have come, the database has everything. */
   async #settle(): Promise<void> {
     const { deployment, world, scheduler } = this
-    await this.#until('liveness: a server runs', () => deployment.running !== undefined)
+    await this.#until('liveness: a server runs', () => deployment.running !== undefined && !deployment.isStopping)
     // Beyond every alarm, whatever was done to the clock.
     scheduler.after(3 * DAY_MS * 1_000, this.#life, () => {})
     const isQuiet = () => {
