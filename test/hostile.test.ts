@@ -325,6 +325,35 @@ t.test('headers of bytes beyond ASCII, empty or twice are refused or harmless', 
   t.notMatch(split.answer?.head, /^x-injected/im)
 })
 
+t.test('a request whose headers contradict each other is refused, and what it smuggles is no request', async (t) => {
+  const inner = 'GET /v1/comps/unlocks HTTP/1.1\r\nHost: x\r\n\r\n'
+  const twice: Record<string, string> = {
+    'two lengths': post('/v1/auth/login', `${json}Content-Length: 0\r\nContent-Length: ${inner.length}\r\n`),
+    'two lengths that agree': post('/v1/auth/login', `${json}Content-Length: 0\r\ncontent-length: 0\r\n`),
+    'two lengths where none is read':
+      'GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nContent-Length: 9\r\n\r\n',
+    'two lengths to nowhere': post('/nowhere', 'Content-Length: 0\r\nContent-Length: 9\r\n'),
+    'two hosts': 'GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n',
+    'two tokens': 'GET /v1/users/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n',
+    'two keys': post('/v1/auth/logout', 'Idempotency-Key: a\r\nIdempotency-Key: b\r\nContent-Length: 0\r\n'),
+    'length and chunks': post('/v1/auth/login', `${json}Content-Length: 0\r\n${chunked}`),
+  }
+  for (const [name, request] of Object.entries(twice)) {
+    const refused = openLine(port, request, ATTACKER)
+    await within('the connection is closed', refused.closed)
+    t.match(refused.text(), /^HTTP\/1\.1 400 .*("code":"repeated_header"|<h1>Bad Request)/s, name)
+    const line = openLine(port, request + inner, ATTACKER)
+    await within('the connection is closed', line.closed)
+    t.notMatch(line.text(), '"unlocks"', `${name}: nothing is smuggled`)
+  }
+  const twoLengths = 'Content-Length: 0\r\nContent-Length: 9\r\n\r\n'
+  for (const path of ['/', '/docs', '/docs/', '/socket.io/?EIO=4&transport=polling']) {
+    const line = openLine(port, `GET ${path} HTTP/1.1\r\nHost: x\r\n${twoLengths}${inner}`, ATTACKER)
+    await within('the connection is closed', line.closed)
+    t.equal(line.text(), '', path)
+  }
+})
+
 t.test('requests that follow each other on a connection are told apart from rubbish', async (t) => {
   const good = 'GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n'
   const rubbish = [

@@ -10,9 +10,11 @@
  * W2 What engine.io throws ends that connection, not the process.
  * W3 A client that is to blame is never told of a fault of ours: engine.io answers 500 to methods it does not know and
  *    to a second poll beside the first.
+ * W4 A request whose headers contradict each other ends its connection: nothing behind it can be trusted to be one.
  */
 import type { HttpRequest, HttpResponse, TemplatedApp, WebSocket, WebSocketBehavior } from 'uWebSockets.js'
 import type { Client } from '../http/toolkit/client-address.js'
+import { singleHeadersOf } from '../http/toolkit/single-headers.js'
 import type { SocketLog } from './metrics.js'
 
 /** Longer than engine.io waits for the answer to its ping, so that its verdict comes first. */
@@ -65,6 +67,7 @@ export class SafeApp {
 
   readonly any = (path: string, handler: Handler): this => {
     this.app.any(path, (res, req) => {
+      if (singleHeadersOf(req).repeated !== undefined) return void res.close() // W4
       if (transportNamed(req) === 'websocket') return refuse(res) // W1
       if (!methods.includes(req.getMethod())) return refuseMethod(res) // W3
       blameClient(res)
@@ -85,6 +88,7 @@ export class SafeApp {
       closeOnBackpressureLimit: true,
       maxPayloadLength: messageBytesMax,
       upgrade: (res, req, context) => {
+        if (singleHeadersOf(req).repeated !== undefined) return void res.close() // W4
         if (transportNamed(req) !== 'websocket') return refuse(res) // W1
         this.#clients.set(req, clientOf(res, req))
         this.#guarded(

@@ -6,6 +6,7 @@ import type { Plan, ServerContext } from './context.js'
 import { Exchange } from './exchange.js'
 import type { Principal } from './principal.js'
 import { type FieldError, HttpProblem } from './problem.js'
+import { singleHeadersOf } from './single-headers.js'
 import { NOT_TEXT, unkeepableText } from './text.js'
 import { UploadStream } from './upload.js'
 
@@ -17,7 +18,7 @@ const STOPPING_RETRY_AFTER_MS = 2_000
 interface Head {
   readonly token: string | undefined
   readonly contentType: string
-  /** Empty when one was sent that uWS could make nothing of. */
+  /** uWS takes bytes beyond ASCII off the ends of a value: a key of nothing else is empty. */
   readonly idempotencyKey: string | undefined
   readonly params: readonly string[]
   readonly query: string
@@ -37,8 +38,8 @@ export function endpoint(plan: Plan, server: ServerContext): (res: HttpResponse,
 }
 
 function begin(exchange: Exchange, req: HttpRequest): void {
-  identify(exchange, req)
-  const head = readHead(exchange.plan, req)
+  if (!identify(exchange, req)) return
+  const head = readHead(exchange, req)
   if (exchange.server.stopping) throw stopping()
   if (exchange.server.inFlight > exchange.server.inFlightMax) throw overloaded()
   const principal = authenticate(exchange, head.token)
@@ -74,40 +75,38 @@ function beginLater(exchange: Exchange, head: Head, pending: Promise<Principal |
   proceed().catch((error: unknown) => exchange.fail(error))
 }
 
-/** Learns what must be read before anything can be refused: address, origin and declared headers. */
-export function identify(exchange: Exchange, req: HttpRequest): void {
+/**
+ * Learns what must be read before anything can be refused: address, origin and declared headers. False when the request
+ * contradicts itself and is refused already.
+ */
+export function identify(exchange: Exchange, req: HttpRequest): boolean {
   const { server, plan } = exchange
+  const { repeated, keySent } = singleHeadersOf(req)
+  exchange.keySent = keySent
   if (server.clients.trustsProxies && req.getHeader('x-forwarded-for') !== '') {
     exchange.client = server.clients.ofRequest(exchange.res, req)
   }
   if (server.corsHeaders !== undefined) exchange.corsHeaders = server.corsHeaders.get(req.getHeader('origin'))
   const { headers } = plan.route
-  if (headers === undefined) return
-  exchange.declaredHeaders = new Map(
-    headers.map((name) => [name, req.getHeader(name)] as const).filter(([, v]) => v !== ''),
-  )
+  if (headers !== undefined) {
+    exchange.declaredHeaders = new Map(
+      headers.map((name) => [name, req.getHeader(name)] as const).filter(([, v]) => v !== ''),
+    )
+  }
+  if (repeated === undefined) return true
+  exchange.failAndEnd(new HttpProblem(400, 'repeated_header', `The header ${repeated} may be sent once.`))
+  return false
 }
 
-function readHead(plan: Plan, req: HttpRequest): Head {
+function readHead({ plan, keySent }: Exchange, req: HttpRequest): Head {
   const authorization = req.getHeader('authorization')
   return {
     token: authorization === '' ? undefined : bearerToken(authorization),
     contentType: plan.bodyType === undefined ? '' : req.getHeader('content-type'),
-    idempotencyKey: plan.route.method === 'GET' ? undefined : idempotencyKeyOf(req),
+    idempotencyKey: keySent && plan.route.method !== 'GET' ? req.getHeader('idempotency-key') : undefined,
     params: plan.paramNames.length === 0 ? [] : plan.paramNames.map((_, index) => req.getParameter(index) ?? ''),
     query: plan.route.query === undefined ? '' : req.getQuery(),
   }
-}
-
-/** uWS takes bytes beyond ASCII off the ends of a value: a key of nothing else arrives empty, but it was sent. */
-function idempotencyKeyOf(req: HttpRequest): string | undefined {
-  const key = req.getHeader('idempotency-key')
-  if (key !== '') return key
-  let sent = false
-  req.forEach((name) => {
-    sent ||= name === 'idempotency-key'
-  })
-  return sent ? key : undefined
 }
 
 function bearerToken(authorization: string): string | undefined {

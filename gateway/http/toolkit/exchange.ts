@@ -44,10 +44,13 @@ export class Exchange implements RouteRequest<unknown, unknown, unknown, 'public
   client: Client | undefined = undefined
   corsHeaders: Headers | undefined = undefined
   declaredHeaders: ReadonlyMap<string, string> | undefined = undefined
+  /** An idempotency key was sent, whatever became of it. */
+  keySent = false
   /** Inside a uWS callback of this request, where writes are gathered into one already. */
   corked = true
   private state: 'open' | 'answering' | 'done' = 'open'
   private watched = false
+  private endsConnection = false
   private addressCounted = false
   private id: string | undefined = undefined
   private abortController: AbortController | undefined = undefined
@@ -158,6 +161,15 @@ export class Exchange implements RouteRequest<unknown, unknown, unknown, 'public
     this.send(problem.status, this.complete(problemHeaders, headers), JSON.stringify(problem))
   }
 
+  /**
+   * Answers in a later turn, and ends the connection: nothing that follows can be trusted to be a request. uWS would
+   * go on to it at once if it were not owed an answer; so it ends the connection instead.
+   */
+  failAndEnd(error: unknown): void {
+    this.endsConnection = true
+    setImmediate(() => this.fail(error))
+  }
+
   private answer(value: unknown, ownStatus: number | undefined, ownHeaders: Headers | undefined): void {
     const { plan } = this
     const status = ownStatus ?? plan.status
@@ -195,7 +207,7 @@ export class Exchange implements RouteRequest<unknown, unknown, unknown, 'public
     }
     if (body === undefined) endEmpty(res, status, this.plan.headOnly)
     else if (this.plan.headOnly) endHead(res, Buffer.byteLength(body))
-    else res.end(body, this.server.stopping)
+    else res.end(body, this.server.stopping || this.endsConnection)
     this.settle(status)
   }
 

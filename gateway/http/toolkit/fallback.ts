@@ -25,7 +25,7 @@ export function fallback(
     const method = req.getMethod()
     const exchange = new Exchange(res, method === 'head' ? plans.head : plans.body, server)
     try {
-      identify(exchange, req)
+      if (!identify(exchange, req)) return exchange.leaveCallback()
       exchange.countAddress()
       const url = req.getUrl()
       const allowed = [...(paths.find(({ pattern }) => pattern.test(url))?.methods ?? [])].join(', ')

@@ -15,7 +15,7 @@ const idempotencyHeader = z.object({
   }),
 })
 
-/** The refusals of requests that no route takes. */
+/** The refusals of requests that no route takes, besides those of every route. */
 export const unmatchedErrors: readonly RouteError[] = [
   { status: 404, code: 'no_such_path', when: 'There is nothing at this path.' },
   { status: 405, code: 'method_not_allowed', when: 'The path exists, but not for this method; see Allow.' },
@@ -38,6 +38,7 @@ export function commonErrors(route: Route): RouteError[] {
   const errors: RouteError[] = [{ status: 429, code: 'rate_limited', when: 'Too many requests; see Retry-After.' }]
   const add = (status: number, code: string, when: string) => errors.push({ status, code, when })
   const readsBody = route.body !== undefined || route.upload !== undefined
+  add(400, 'repeated_header', 'A header that may come once, such as Content-Length, came twice.')
   if (route.who !== 'public') add(401, 'unauthorized', 'The access token is missing or wrong.')
   if (route.who !== 'public') add(401, 'token_expired', 'The access token has expired: refresh it.')
   if (route.who !== 'public') add(401, 'session_ended', 'The session has ended: log in again.')

@@ -5,6 +5,7 @@ import { extname, join, relative, sep } from 'node:path'
 import { assert } from '../../../engine/assert.js'
 import { type Headers, mergeHeaders, type PackedHeaders, packHeaders, securityHeaders, statusLine } from './headers.js'
 import { endHead, endInStep } from './send.js'
+import { singleHeadersOf } from './single-headers.js'
 
 const STATIC_FILES_MAX = 1_000
 const STATIC_BYTES_MAX = 64 * 1024 * 1024
@@ -51,7 +52,8 @@ export function serveStatic(app: TemplatedApp, { urlPrefix, files, directory, he
       app.head(url, (res, req) => answer(res, req, file, true))
     }
     const folder = folderOf(urlPrefix, name)
-    if (folder !== undefined && folder !== '') app.get(folder, (res) => redirect(res, `${folder.split('/').at(-1)}/`))
+    if (folder !== undefined && folder !== '')
+      app.get(folder, (res, req) => redirect(res, req, `${folder.split('/').at(-1)}/`))
   }
 }
 
@@ -70,6 +72,7 @@ function prepare(name: string, bytes: Buffer, headers: Headers): StaticFile {
 }
 
 function answer(res: HttpResponse, req: HttpRequest, { bytes, etag, headers }: StaticFile, headOnly: boolean): void {
+  if (singleHeadersOf(req).repeated !== undefined) return void res.close()
   const known = req
     .getHeader('if-none-match')
     .split(/\s*,\s*/)
@@ -87,7 +90,8 @@ function answer(res: HttpResponse, req: HttpRequest, { bytes, etag, headers }: S
 }
 
 /** A folder without its closing slash would resolve the relative URLs of its page wrongly. */
-function redirect(res: HttpResponse, location: string): void {
+function redirect(res: HttpResponse, req: HttpRequest, location: string): void {
+  if (singleHeadersOf(req).repeated !== undefined) return void res.close()
   res.writeStatus(statusLine(308)).writeHeader('location', location).endWithoutBody(0)
 }
 
