@@ -61,8 +61,8 @@ export class IdempotencyWindow {
   }
 
   /** An entry whose outcome is in Postgres. */
-  restore(key: string, entry: Omit<IdempotencyEntry, 'key' | 'stored'>): void {
-    this.#add({ ...entry, key, stored: undefined })
+  restore({ key, fingerprint, at, seq, forever }: Omit<IdempotencyEntry, 'stored'>): void {
+    this.#add({ key, fingerprint, at, seq, forever, stored: undefined })
   }
 
   /** Postgres holds every outcome up to `seq`. */

@@ -1,5 +1,6 @@
 /** Walks packed values (MessagePack) in place, without making objects of what is not needed. */
 import { assert } from './assert.js'
+import { unpack } from './record.js'
 
 /** Bytes that follow the first one of a value, by the first one (0xc0 on), for values of fixed length. */
 const FIXED_BYTES: Readonly<Record<number, number>> = {
@@ -26,20 +27,48 @@ const fixedBytes = Int8Array.from({ length: 256 }, (_, first) => FIXED_BYTES[fir
 
 const NIL = 0xc0
 
-export class PackedValues {
-  #at = 0
+/** Bytes in a buffer that holds others too. */
+export interface PackedBytes {
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+}
 
-  constructor(readonly bytes: Buffer) {}
+export function unpackBytes<Value>({ bytes, start, end }: PackedBytes): Value {
+  return unpack<Value>(bytes.subarray(start, end))
+}
 
-  /** Where the next value begins. */
-  get at(): number {
-    return this.#at
+const SLAB_BYTES = 256 * 1024
+
+/** Copies of bytes, many to a buffer, because a buffer each costs more than what is in it. */
+export class Slabs {
+  #slab = Buffer.alloc(0)
+  #used = 0
+
+  copy({ bytes, start, end }: PackedBytes): PackedBytes {
+    const length = end - start
+    if (this.#used + length > this.#slab.length) {
+      this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, length))
+      this.#used = 0
+    }
+    const at = this.#used
+    bytes.copy(this.#slab, at, start, end)
+    this.#used = at + length
+    return { bytes: this.#slab, start: at, end: at + length }
   }
+}
+
+export class PackedValues {
+  constructor(
+    readonly bytes: Buffer,
+    /** Where the next value begins. */
+    public at: number,
+  ) {}
 
   /** Steps over the next value, whatever is in it. */
   skip(): void {
     const { bytes } = this
-    let at = this.#at
+    let at = this.at
     for (let left = 1; left > 0; left--) {
       const first = bytes[at++] as number
       if (first < 0x80 || first >= 0xe0) continue // small integer
@@ -90,114 +119,120 @@ export class PackedValues {
             at += 5 + bytes.readUInt32BE(at)
             break
           default:
-            assert(false, `0x${first.toString(16)} begins no packed value`)
+            assert(false, `${first} begins no packed value`)
         }
       }
     }
     assert(at <= bytes.length, 'a packed value is cut short')
-    this.#at = at
-  }
-
-  /** Steps over the next value; the bytes it takes, as a view. */
-  view(): Buffer {
-    const from = this.#at
-    this.skip()
-    return this.bytes.subarray(from, this.#at)
+    this.at = at
   }
 
   /** Steps over the next value if it is nil. */
   skipNil(): boolean {
-    if (this.bytes[this.#at] !== NIL) return false
-    this.#at += 1
+    if (this.bytes[this.at] !== NIL) return false
+    this.at += 1
     return true
   }
 
   /** Enters the array that is next: how many values follow. */
   enterArray(): number {
     const { bytes } = this
-    const first = bytes[this.#at++] as number
+    const first = bytes[this.at++] as number
     if (first >= 0x90 && first < 0xa0) return first & 15
     assert(first === 0xdc || first === 0xdd, 'an array was expected')
-    const length = first === 0xdc ? bytes.readUInt16BE(this.#at) : bytes.readUInt32BE(this.#at)
-    this.#at += first === 0xdc ? 2 : 4
+    const length = first === 0xdc ? bytes.readUInt16BE(this.at) : bytes.readUInt32BE(this.at)
+    this.at += first === 0xdc ? 2 : 4
     return length
   }
 
   /** Enters the map that is next: how many keys with their values follow. */
   enterMap(): number {
     const { bytes } = this
-    const first = bytes[this.#at++] as number
+    const first = bytes[this.at++] as number
     if (first >= 0x80 && first < 0x90) return first & 15
     assert(first === 0xde || first === 0xdf, 'a map was expected')
-    const length = first === 0xde ? bytes.readUInt16BE(this.#at) : bytes.readUInt32BE(this.#at)
-    this.#at += first === 0xde ? 2 : 4
+    const length = first === 0xde ? bytes.readUInt16BE(this.at) : bytes.readUInt32BE(this.at)
+    this.at += first === 0xde ? 2 : 4
     return length
   }
 
-  /** Goes to the value of a key of the map that is next; false, somewhere in the map, when it has no such key. */
+  /** Goes to the value of a key of the map that is next; false, past the map, when it has no such key. */
   enterField(key: string): boolean {
     for (let left = this.enterMap(); left > 0; left--) {
-      if (this.#skipKey(key)) return true
+      if (this.skipText(key)) return true
+      this.skip()
       this.skip()
     }
     return false
   }
 
-  /** Steps over the short text that is next; whether it is `key`, of fewer than 32 letters. */
-  #skipKey(key: string): boolean {
-    const { bytes } = this
-    const at = this.#at + 1
-    this.skip()
-    if (this.#at - at !== key.length) return false
-    for (let index = 0; index < key.length; index++) if (bytes[at + index] !== key.charCodeAt(index)) return false
+  /** Whether the next value is this text, of fewer than 32 letters of ASCII. */
+  isText(text: string): boolean {
+    const { bytes, at } = this
+    assert(text.length < 32, `${text} is not short`)
+    if (bytes[at] !== (0xa0 | text.length)) return false
+    for (let index = 0; index < text.length; index++) if (bytes[at + 1 + index] !== text.charCodeAt(index)) return false
     return true
+  }
+
+  /** Steps over the next value if it is this text. */
+  skipText(text: string): boolean {
+    if (!this.isText(text)) return false
+    this.at += 1 + text.length
+    return true
+  }
+
+  boolean(): boolean {
+    const first = this.bytes[this.at++]
+    assert(first === 0xc2 || first === 0xc3, 'true or false was expected')
+    return first === 0xc3
   }
 
   text(): string {
     const { bytes } = this
-    const first = bytes[this.#at++] as number
+    const first = bytes[this.at++] as number
     let length = first & 31
-    if (first === 0xd9) length = bytes[this.#at++] as number
+    if (first === 0xd9) length = bytes[this.at++] as number
     else if (first === 0xda) {
-      length = bytes.readUInt16BE(this.#at)
-      this.#at += 2
+      length = bytes.readUInt16BE(this.at)
+      this.at += 2
     } else if (first === 0xdb) {
-      length = bytes.readUInt32BE(this.#at)
-      this.#at += 4
+      length = bytes.readUInt32BE(this.at)
+      this.at += 4
     } else assert(first >= 0xa0 && first < 0xc0, 'a text was expected')
-    const from = this.#at
-    this.#at += length
-    assert(this.#at <= bytes.length, 'a packed text is cut short')
-    return bytes.toString('utf8', from, this.#at)
+    const from = this.at
+    this.at += length
+    assert(this.at <= bytes.length, 'a packed text is cut short')
+    return bytes.toString('utf8', from, this.at)
   }
 
-  /** The bytes that are next, as a view. */
-  binary(): Buffer {
+  /** The bytes that are next. */
+  binary(): PackedBytes {
     const { bytes } = this
-    const first = bytes[this.#at++] as number
+    const first = bytes[this.at++] as number
     let length = 0
-    if (first === 0xc4) length = bytes[this.#at++] as number
+    if (first === 0xc4) length = bytes[this.at++] as number
     else if (first === 0xc5) {
-      length = bytes.readUInt16BE(this.#at)
-      this.#at += 2
+      length = bytes.readUInt16BE(this.at)
+      this.at += 2
     } else {
       assert(first === 0xc6, 'bytes were expected')
-      length = bytes.readUInt32BE(this.#at)
-      this.#at += 4
+      length = bytes.readUInt32BE(this.at)
+      this.at += 4
     }
-    const from = this.#at
-    this.#at += length
-    assert(this.#at <= bytes.length, 'packed bytes are cut short')
-    return bytes.subarray(from, this.#at)
+    const start = this.at
+    this.at += length
+    assert(this.at <= bytes.length, 'packed bytes are cut short')
+    return { bytes, start, end: this.at }
   }
 
   /** A number as it is packed by us: a whole one below 2^32, else a double. */
   number(): number {
     const { bytes } = this
-    const first = bytes[this.#at++] as number
+    const first = bytes[this.at++] as number
     if (first < 0x80) return first
-    const from = this.#at
-    this.#at += fixedBytes[first] as number
+    const from = this.at
+    this.at += fixedBytes[first] as number
     if (first === 0xcb) return bytes.readDoubleBE(from)
     if (first === 0xce) return bytes.readUInt32BE(from)
     if (first === 0xcd) return bytes.readUInt16BE(from)

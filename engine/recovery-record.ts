@@ -1,61 +1,58 @@
 /**
- * A record as recovery reads it (J3): what only is kept stays packed, and what it has no use for is stepped over.
- * Most images and replies are never looked at before they are overwritten or forgotten, and unpacking them, with what
- * a full heap costs the garbage collector, took five times as long as everything else.
+ * A record as recovery reads it (J3): what is only kept stays packed, and what recovery has no use for is stepped over.
+ * Most images and replies are never looked at before they are overwritten or forgotten; unpacking them all, and what so
+ * many objects cost the garbage collector, took several times as long as everything else.
  */
 import type { ActorId } from './actor.js'
 import { assert } from './assert.js'
-import { PackedValues } from './packed-values.js'
-import { type Idempotency, RECORD_VERSION, type StoredOutcome, type TurnRecord, unpack } from './record.js'
+import { type PackedBytes, PackedValues, unpackBytes } from './packed-values.js'
+import { type Idempotency, RECORD_VERSION, type StoredOutcome, type TurnRecord } from './record.js'
 
-export type RecoveryRecord = Omit<TurnRecord, 'input' | 'facts' | 'postings'> & {
+/** Of `facts` and `images` the bytes are those that were read; they must be copied to be kept. */
+export type RecoveryRecord = Omit<TurnRecord, 'input' | 'facts' | 'images' | 'postings'> & {
   /** The time of its input. */
   readonly at: number
   readonly facts: readonly PackedFact[]
+  readonly images: readonly { readonly actor: ActorId; readonly image: PackedBytes }[]
 }
 
-/** A fact of a record that is read back, still packed in a buffer that will be used again. */
-export class PackedFact {
-  constructor(readonly bytes: Buffer) {}
-
-  get type(): string | undefined {
-    return this.text('type')
-  }
-
-  /** A field that is a text; undefined if there is none. */
-  text(field: string): string | undefined {
-    const values = new PackedValues(this.bytes)
-    return values.enterField(field) ? values.text() : undefined
-  }
-
-  unpack<Of extends { readonly type: string }>(): Of {
-    return unpack<Of>(this.bytes)
-  }
-
-  copy(): PackedFact {
-    return new PackedFact(Buffer.from(this.bytes))
-  }
-}
-
+const RECORD_PARTS = 11
 const none: readonly never[] = []
 
-/** Reads a record; of its facts only those that `isFolded` by a view. Images are views into `body`. */
-export function readForRecovery(body: Uint8Array, isFolded: (factType: string) => boolean): RecoveryRecord {
-  const values = new PackedValues(Buffer.from(body.buffer, body.byteOffset, body.byteLength))
+/** A fact, still packed. */
+export class PackedFact {
+  constructor(readonly packed: PackedBytes) {}
+
+  /** A field that is a text. */
+  text(field: string): string {
+    const { bytes, start } = this.packed
+    const values = new PackedValues(bytes, start)
+    assert(values.enterField(field), `a fact has no ${field}`)
+    return values.text()
+  }
+
+  unpack<Fact extends { readonly type: string }>(): Fact {
+    return unpackBytes<Fact>(this.packed)
+  }
+}
+
+/** Reads a record; of its facts only those of the types given. */
+export function readForRecovery(body: Uint8Array, factTypes: readonly string[]): RecoveryRecord {
+  const values = new PackedValues(Buffer.from(body.buffer, body.byteOffset, body.byteLength), 0)
   const parts = values.enterArray()
   const version = values.number()
   assert(
-    version === RECORD_VERSION && parts === 11,
+    version === RECORD_VERSION && parts === RECORD_PARTS,
     `journal record has version ${version}, this program reads ${RECORD_VERSION}`,
   )
   const seq = values.number()
   const at = timeOf(values)
-  const facts = factsOf(values, isFolded)
+  const facts = factsOf(values, factTypes)
   values.skip() // postings
   const images = imagesOf(values)
-  const deltas = partsOf<[string, unknown]>(values).map(([table, delta]) => ({ table, delta }))
-  const alarms = partsOf<TurnRecord['alarms'][number]>(values)
-  const messages = partsOf<TurnRecord['messages'][number]>(values)
+  const deltas = listOf<[string, unknown]>(values).map(([table, delta]) => ({ table, delta }))
+  const alarms = listOf<TurnRecord['alarms'][number]>(values)
+  const messages = listOf<TurnRecord['messages'][number]>(values)
   const consumed = values.skipNil() ? null : values.text()
   const idempotency = values.skipNil() ? null : idempotencyOf(values)
   return { seq, at, facts, images, deltas, alarms, messages, consumed, idempotency }
@@ -70,18 +67,22 @@ function timeOf(values: PackedValues): number {
   return at
 }
 
-function factsOf(values: PackedValues, isFolded: (factType: string) => boolean): readonly PackedFact[] {
+function factsOf(values: PackedValues, types: readonly string[]): readonly PackedFact[] {
+  const { bytes } = values
   let facts: PackedFact[] | undefined
   for (let left = values.enterArray(); left > 0; left--) {
-    const fact = new PackedFact(values.view())
-    if (!isFolded(fact.type ?? '')) continue
+    const start = values.at
+    const isWanted = values.enterField('type') && types.some((type) => values.isText(type))
+    values.at = start
+    values.skip()
+    if (!isWanted) continue
     facts ??= []
-    facts.push(fact)
+    facts.push(new PackedFact({ bytes, start, end: values.at }))
   }
   return facts ?? none
 }
 
-function imagesOf(values: PackedValues): TurnRecord['images'] {
+function imagesOf(values: PackedValues): RecoveryRecord['images'] {
   const images = []
   for (let left = values.enterArray(); left > 0; left--) {
     values.enterArray()
@@ -91,33 +92,47 @@ function imagesOf(values: PackedValues): TurnRecord['images'] {
 }
 
 /** The array that is next, unpacked; it is mostly empty. */
-function partsOf<Part>(values: PackedValues): readonly Part[] {
-  const packed = values.view()
-  return packed.length === 1 ? none : unpack<Part[]>(packed)
+function listOf<Part>(values: PackedValues): readonly Part[] {
+  const { bytes, at: start } = values
+  values.skip()
+  const end = values.at
+  return end === start + 1 ? none : unpackBytes<Part[]>({ bytes, start, end })
 }
 
 function idempotencyOf(values: PackedValues): Idempotency {
-  const fields: Record<string, Buffer> = {}
-  for (let left = values.enterMap(); left > 0; left--) fields[values.text()] = values.view()
-  return new PackedIdempotency(fields)
+  let key = ''
+  let fingerprint = ''
+  let forever = false
+  let outcome: Buffer | undefined
+  for (let left = values.enterMap(); left > 0; left--) {
+    if (values.skipText('key')) key = values.text()
+    else if (values.skipText('fingerprint')) fingerprint = values.text()
+    else if (values.skipText('forever')) forever = values.boolean()
+    else {
+      assert(values.skipText('outcome'), 'a repeat has a field that is not known')
+      const start = values.at
+      values.skip()
+      outcome = Buffer.from(values.bytes.subarray(start, values.at))
+    }
+  }
+  assert(outcome !== undefined, 'a repeat has no outcome')
+  return new PackedIdempotency(key, fingerprint, forever, outcome)
 }
 
-/** Its reply is rarely asked for: only a client who did not hear of it asks again. */
+/** Its reply is rarely asked for: only who did not hear of it asks again. */
 class PackedIdempotency implements Idempotency {
-  readonly key: string
-  readonly fingerprint: string
-  readonly forever: boolean
-  readonly #outcome: Uint8Array
+  readonly #outcome: Buffer
 
-  constructor({ key, fingerprint, forever, outcome }: Readonly<Record<string, Buffer>>) {
-    assert(key && fingerprint && forever && outcome, 'a repeat is packed with all its fields')
-    this.key = unpack(key)
-    this.fingerprint = unpack(fingerprint)
-    this.forever = unpack(forever)
-    this.#outcome = Buffer.from(outcome)
+  constructor(
+    readonly key: string,
+    readonly fingerprint: string,
+    readonly forever: boolean,
+    outcome: Buffer,
+  ) {
+    this.#outcome = outcome
   }
 
   get outcome(): StoredOutcome {
-    return unpack(this.#outcome)
+    return unpackBytes({ bytes: this.#outcome, start: 0, end: this.#outcome.length })
   }
 }

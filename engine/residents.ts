@@ -8,6 +8,7 @@
 import { LRUCache } from 'lru-cache'
 import type { ActorId, ActorState, ActorType } from './actor.js'
 import { assert } from './assert.js'
+import type { PackedBytes } from './packed-values.js'
 import { unpackImage } from './record.js'
 
 /** An actor in memory. One that was restored stays packed until somebody asks for its state: most never are. */
@@ -33,10 +34,11 @@ export class Resident {
     this.#image = undefined
   }
 
-  restore(image: Uint8Array): void {
-    if (this.#image === undefined || this.#image.length < image.length) this.#image = Buffer.from(image)
-    else this.#image.set(image)
-    this.#imageBytes = image.length
+  restore({ bytes, start, end }: PackedBytes): void {
+    const length = end - start
+    if (this.#image === undefined || this.#image.length < length) this.#image = Buffer.allocUnsafe(length)
+    bytes.copy(this.#image, 0, start, end)
+    this.#imageBytes = length
     this.#state = undefined
   }
 }
@@ -69,7 +71,7 @@ export class Residents {
   }
 
   /** The same with an image, of which it takes a copy. */
-  restore(id: ActorId, residency: ActorType['residency'], image: Uint8Array, seq: number): void {
+  restore(id: ActorId, residency: ActorType['residency'], image: PackedBytes, seq: number): void {
     this.#at(id, residency, seq).restore(image)
   }
 

@@ -28,7 +28,8 @@ export class ShardState {
   readonly messages = new Map<string, Message>()
   readonly #types = new Map<string, ActorType>()
   readonly #tables = new Map<string, AnyTable>()
-  readonly #foldedFacts: ReadonlySet<string>
+  /** The types of facts that views fold. */
+  readonly #foldedFacts: readonly string[]
   seq = 0
   appliedSeq = 0
   /** The time of the last input; time never goes back within a shard. */
@@ -40,7 +41,7 @@ export class ShardState {
   ) {
     for (const type of program.actors) this.#types.set(type.type, type)
     for (const table of program.tables) this.#tables.set(table.name, table)
-    this.#foldedFacts = new Set(program.views.flatMap(({ facts }) => facts))
+    this.#foldedFacts = program.views.flatMap(({ facts }) => facts)
     this.residents = new Residents(limits.cachedActorsMax)
     this.idempotency = new IdempotencyWindow({
       windowMs: limits.idempotencyWindowMs,
@@ -60,7 +61,7 @@ export class ShardState {
     }
     for (const alarm of checkpoint.alarms) this.alarms.change(alarm)
     for (const message of checkpoint.messages) this.messages.set(message.id, message)
-    for (const { key, ...entry } of checkpoint.idempotency) this.idempotency.restore(key, entry)
+    for (const entry of checkpoint.idempotency) this.idempotency.restore(entry)
     this.applied(checkpoint.appliedSeq)
   }
 
@@ -75,7 +76,7 @@ export class ShardState {
 
   /** A record read back from the journal. */
   apply(body: Uint8Array): void {
-    const record = readForRecovery(body, this.#isFolded)
+    const record = readForRecovery(body, this.#foldedFacts)
     for (const { actor, image } of record.images) {
       const type = this.#types.get(parseActorId(actor).type)
       assert(type !== undefined, `record ${record.seq} holds ${actor}, whose type is not of ${this.program.name}`)
@@ -123,7 +124,7 @@ export class ShardState {
     for (const { table } of turn.deltas) this.#table(table.name)
   }
 
-  #follow(record: Omit<RecoveryRecord, 'at' | 'facts'>, at: number): void {
+  #follow(record: Omit<RecoveryRecord, 'at' | 'facts' | 'images'>, at: number): void {
     assert(record.seq === this.seq + 1, `record ${record.seq} follows ${this.seq}: one is missing`)
     for (const { table, delta } of record.deltas) this.#table(table).apply(delta)
     // First, or a turn that sets its own alarm anew for the same moment would lose it.
@@ -134,8 +135,6 @@ export class ShardState {
     this.seq = record.seq
     this.lastAt = at
   }
-
-  readonly #isFolded = (factType: string) => this.#foldedFacts.has(factType)
 
   #table(name: string): Table<unknown> {
     const table = this.#tables.get(name)

@@ -203,7 +203,7 @@ t.test('B1 a full window costs no more per key than an empty one', async (t) => 
 
 t.test('B1 a window restored with more than it takes keeps no answers that Postgres holds', async (t) => {
   const window = new IdempotencyWindow({ windowMs: 1_000, entriesMax: 10 })
-  for (let seq = 1; seq <= 5_000; seq++) window.restore(`k${seq}`, { fingerprint: '', at: 0, seq, forever: false })
+  for (let seq = 1; seq <= 5_000; seq++) window.restore({ key: `k${seq}`, fingerprint: '', at: 0, seq, forever: false })
   window.applied(5_000)
   for (let seq = 5_001; seq <= 5_100; seq++) {
     window.remember({ key: `k${seq}`, fingerprint: '', outcome: { ok: true }, forever: false }, 0, seq)

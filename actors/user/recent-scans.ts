@@ -2,6 +2,7 @@
  * Accepted scans that Postgres does not hold yet, by member, so that members always read their own writes.
  * Bounded by the write-behind lag: what is applied is dropped.
  */
+import { Slabs } from '../../engine/packed-values.js'
 import { PackedFact } from '../../engine/recovery-record.js'
 import type { View } from '../../engine/table.js'
 import type { scanAccepted } from './facts.js'
@@ -39,6 +40,7 @@ interface Entry {
 export class RecentScans implements View {
   readonly name = 'recent-scans'
   readonly facts = ['scan.accepted']
+  readonly #kept = new Slabs()
   readonly #byUser = new Map<string, MemberScans>()
   /** In record order. */
   #unapplied: Entry[] = []
@@ -60,7 +62,7 @@ export class RecentScans implements View {
   }
 
   restore(fact: PackedFact, at: number, seq: number): void {
-    this.#add(fact.text('userId') ?? '', fact.copy(), at, seq)
+    this.#add(fact.text('userId'), new PackedFact(this.#kept.copy(fact.packed)), at, seq)
   }
 
   /** Postgres holds everything up to `seq`. */
