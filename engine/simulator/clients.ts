@@ -33,6 +33,7 @@ export interface Wish {
   /** The key under which the outcome is stored. */
   readonly storedKey: string | undefined
   answer: string | undefined
+  isAnswerRecorded: boolean
   outcome: Outcome<unknown> | undefined
   isSettled: boolean
   onSettled: (outcome: Outcome<unknown> | undefined) => void
@@ -179,7 +180,7 @@ export class Clients {
     const name = `${command.name} ${key ?? storedKey ?? 'once'}`
     const wish: Wish = {
       ...{ name, command, args, who, key, storedKey },
-      ...{ answer: undefined, outcome: undefined, isSettled: false, onSettled: () => {} },
+      ...{ answer: undefined, isAnswerRecorded: false, outcome: undefined, isSettled: false, onSettled: () => {} },
     }
     this.wishes.push(wish)
     this.#ask(wish)
@@ -240,13 +241,15 @@ export class Clients {
       story.mark(`unavailable: ${answer}`)
       return
     }
-    if (isRecorded && wish.answer !== undefined) {
+    // A refusal that left no record is decided anew when it is asked for again.
+    if (isRecorded && wish.isAnswerRecorded) {
       story.check('the same key gets the same answer', answer === wish.answer, () => {
         return `${wish.name}: ${answer}, before ${wish.answer}`
       })
       story.mark('a repeat was answered as before')
     }
     if (isRecorded || wish.answer === undefined) wish.answer = answer
+    wish.isAnswerRecorded ||= isRecorded
     if (wish.isSettled) return
     if (wish.storedKey !== undefined && faults.strikes('late repeat')) {
       this.#after(LATE_MICROS, () => this.#arrive(wish))
