@@ -210,7 +210,7 @@ async function openServices(
   const { now, newId } = environment
   /** Postgres may be away for a while (P2): who needs it is asked to come again. */
   const read = <T>(rows: () => Promise<T>): Promise<T> =>
-    readOnLiveConnection(rows).catch((error: unknown) => {
+    readOnLiveConnection(core.sql, rows).catch((error: unknown) => {
       log.error({ err: error }, 'a read from Postgres failed')
       throw storageUnavailable()
     })

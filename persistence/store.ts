@@ -13,6 +13,7 @@ export class PostgresStore implements Store {
 
   async loadImages(ids: readonly ActorId[]): Promise<Map<ActorId, Uint8Array>> {
     const rows = await readOnLiveConnection(
+      this.sql,
       () =>
         this.sql<{ actor: ActorId; image: Uint8Array }[]>`
           select actor, image from actor_images where actor = any(${[...ids]}::text[])`,
@@ -22,6 +23,7 @@ export class PostgresStore implements Store {
 
   async loadOutcome(key: string) {
     const [row] = await readOnLiveConnection(
+      this.sql,
       () =>
         this.sql<{ fingerprint: string; at_ms: bigint; outcome: Uint8Array }[]>`
           select fingerprint, at_ms, outcome from ${withParkedOutcomes(this.sql)} entries

@@ -96,14 +96,55 @@ t.test('a read is not lost on connections whose backends outlived their Postgres
     (await unprotected).some(({ status }) => status === 'rejected'),
     'such a connection fails who uses it',
   )
-  await readOfAll(readOnLiveConnection)
-  const reads = readOfAll(readOnLiveConnection)
+  const onLive = <Rows>(work: () => Promise<Rows>) => readOnLiveConnection(sql, work)
+  await readOfAll(onLive)
+  const reads = readOfAll(onLive)
   await terminateAll()
   t.ok(
     (await reads).every(({ status }) => status === 'fulfilled'),
     'who asks again is answered',
   )
 })
+
+t.test(
+  'sessions ended while they send, again and again: every connection of the pool answers afterwards',
+  async (t) => {
+    const server = await start(t, sharedDirectory)
+    const connections = 8
+    const sql = open(t, server.url, connections)
+    const killer = open(t, server.url, 1)
+    const died: unknown[] = []
+    const note = (error: unknown) => died.push(error)
+    process.on('uncaughtException', note) // unhandled rejections come here, too
+    t.teardown(async () => process.off('uncaughtException', note))
+    for (let round = 1; round <= 3; round++) {
+      let asking = true
+      const askOn = async () => {
+        while (asking)
+          await readOnLiveConnection(sql, () => sql`select ${['a', String(round)]}::text[]`).catch(() => {})
+      }
+      const asked = Promise.all(Array.from({ length: 5 * connections }, askOn))
+      for (let time = 0; time < 30; time++) {
+        await killer`select pg_terminate_backend(pid) from pg_stat_activity
+        where application_name = 'comptroller test' and pid <> pg_backend_pid()`
+        await readOnLiveConnection(sql, () => sql`select 1`).catch(() => {})
+      }
+      asking = false
+      await asked
+      const startedAt = performance.now()
+      const answers = await Promise.allSettled(Array.from({ length: connections }, () => sql`select pg_sleep(0.05)`))
+      t.same(
+        answers.filter(({ status }) => status === 'rejected'),
+        [],
+        `round ${round}, after ${Math.round(performance.now() - startedAt)} ms`,
+      )
+    }
+    t.same(died, [], 'nothing failed where nobody could catch it')
+    const texts = ['plain', 'a "quoted" one', 'back\\slash', 'comma, brace } and\nnew line', '', 'NULL']
+    const [row] = await sql`select array_to_json(${texts}::text[]) as texts`
+    t.same(row?.texts, texts, 'arrays are sent as they are')
+  },
+)
 
 t.test('our process killed: the next start adopts the running Postgres and watches over it too', async (t) => {
   const dataDirectory = sharedDirectory

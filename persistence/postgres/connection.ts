@@ -1,12 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import { DomainError } from '../../engine/errors.js'
+import { onRenewal, type PoolEvents, renewed } from './renewed.js'
 
 /** A pool of connections. `int8` columns are read as `bigint`: money and sequence numbers pass 2^53. */
-export type Sql = postgres.Sql<{ bigint: bigint }>
+export type Sql = postgres.Sql<Types>
 
 /** The same inside `sql.begin`. */
-export type Transaction = postgres.TransactionSql<{ bigint: bigint }>
+export type Transaction = postgres.TransactionSql<Types>
+
+/** One connection of a pool, held. */
+export type Reserved = postgres.ReservedSql<Types>
+
+interface Types extends Record<string, unknown> {
+  readonly bigint: bigint
+  readonly texts: readonly string[]
+}
 
 export interface ConnectOptions {
   /** Most connections open at once. */
@@ -23,42 +32,55 @@ const PROBE_INTERVAL_MS = 50
 /** Short, so that writing resumes soon after Postgres is back; the library's own goes up to 20 s. */
 const reconnectDelayS = (retries: number) => Math.min(0.02 * 2 ** Math.min(retries, 10), RECONNECT_DELAY_MAX_S)
 
+/**
+ * Arrays of text, or the text of one. The driver would ask the server for the types of all arrays on every new
+ * connection, where nothing catches what goes wrong: a Postgres that dies then would end our process.
+ */
+const texts = {
+  to: 1009,
+  from: [],
+  serialize: (values: readonly string[] | string) =>
+    typeof values === 'string' ? values : `{${values.map(quoted).join()}}`,
+  parse: (values: readonly string[]) => values,
+}
+
+function quoted(value: string): string {
+  return `"${value.replaceAll(/["\\]/g, '\\$&')}"`
+}
+
+const common = ({ onConnected, onClosed }: PoolEvents, parameters: Partial<postgres.ConnectionParameters>) => ({
+  connect_timeout: CONNECT_TIMEOUT_S,
+  fetch_types: false,
+  backoff: reconnectDelayS,
+  onnotice: () => {},
+  onparameter: onConnected,
+  onclose: onClosed,
+  types: { bigint: postgres.BigInt, texts },
+  connection: parameters,
+})
+
 /** Opens a pool; connections are made when first needed and closed when idle. End it with `sql.end()`. */
 export function connect(url: string, { max, applicationName }: ConnectOptions): Sql {
-  return postgres(url, {
-    max,
-    connect_timeout: CONNECT_TIMEOUT_S,
-    idle_timeout: IDLE_TIMEOUT_S,
-    backoff: reconnectDelayS,
-    onnotice: () => {},
-    types: { bigint: postgres.BigInt },
-    connection: { application_name: applicationName },
-  })
+  const parameters = { application_name: applicationName }
+  return renewed((events) => postgres(url, { ...common(events, parameters), max, idle_timeout: IDLE_TIMEOUT_S }))
 }
 
 /**
  * One connection that is never recycled, for locks bound to a session. `onClose` also reports failed attempts to
- * connect. The server drops such a session within a minute when our machine vanishes from the network. With `arrays`,
- * parameters may be arrays, for which the driver asks the server for its types first.
+ * connect. The server drops such a session within a minute when our machine vanishes from the network.
  */
-export function connectSession(
-  url: string,
-  applicationName: string,
-  onClose: () => void = () => {},
-  { arrays = false }: { readonly arrays?: boolean } = {},
-): Sql {
+export function connectSession(url: string, applicationName: string, onClose: () => void = () => {}): Sql {
   const keepalives = { tcp_keepalives_idle: 30, tcp_keepalives_interval: 10, tcp_keepalives_count: 3 }
-  return postgres(url, {
-    max: 1,
-    connect_timeout: CONNECT_TIMEOUT_S,
-    idle_timeout: 0,
-    max_lifetime: null,
-    fetch_types: arrays,
-    backoff: reconnectDelayS,
-    onnotice: () => {},
-    onclose: onClose,
-    types: { bigint: postgres.BigInt },
-    connection: { application_name: applicationName, ...keepalives },
+  const parameters = { application_name: applicationName, ...keepalives }
+  return renewed(({ onConnected, onClosed }) => {
+    const events = {
+      onConnected,
+      onClosed: () => {
+        onClosed()
+        onClose()
+      },
+    }
+    return postgres(url, { ...common(events, parameters), max: 1, idle_timeout: 0, max_lifetime: null })
   })
 }
 
@@ -71,21 +93,33 @@ const DEAD_CONNECTIONS_MAX = 16
 
 /**
  * Reads, and asks again where the connection it was given turns out to be dead: that says nothing of Postgres, since a
- * pool keeps connections to one that was replaced meanwhile. Only for work that may run twice. Where no connection can
- * be made it rejects at once.
+ * pool keeps connections to one that was replaced meanwhile. Only for work on `sql` that may run twice. Where no
+ * connection can be made it rejects at once.
  */
-export async function readOnLiveConnection<Rows>(work: () => Promise<Rows>): Promise<Rows> {
+export async function readOnLiveConnection<Rows>(sql: Sql, work: () => Promise<Rows>): Promise<Rows> {
   for (let dead = 1; ; dead++) {
     try {
-      return await work()
+      return await unlessRenewed(sql, work)
     } catch (error) {
       if (!isDeadConnection(errorCode(error)) || dead > DEAD_CONNECTIONS_MAX) throw error
     }
   }
 }
 
-/** Closed by the other side, or by a backend that outlived its postmaster (57P01). */
-const isDeadConnection = (code: string) => ['57P01', 'CONNECTION_CLOSED', 'ECONNRESET', 'EPIPE'].includes(code)
+/** Closed by the other side, or by a backend that outlived its postmaster (57P01), or forgotten with its pool. */
+const isDeadConnection = (code: string) =>
+  ['57P01', 'CONNECTION_CLOSED', 'ECONNRESET', 'EPIPE', 'postgres_lost'].includes(code)
+
+/** What waits in a pool that is replaced may wait for long. */
+function unlessRenewed<Rows>(sql: Sql, work: () => Promise<Rows>): Promise<Rows> {
+  return new Promise((resolve, reject) => {
+    const forget = onRenewal(sql, () => reject(postgresLost()))
+    work().then(resolve, reject).finally(forget)
+  })
+}
+
+export const postgresLost = () =>
+  new DomainError('unavailable', 'postgres_lost', 'The connection to Postgres was lost.')
 
 const connectionErrors = [
   ...['CONNECTION_CLOSED', 'CONNECTION_ENDED', 'CONNECTION_DESTROYED', 'CONNECT_TIMEOUT', 'postgres_lost'],

@@ -8,9 +8,8 @@
  * O1 Nothing is sent once the connection is lost.
  * O2 What waits when the connection is lost fails.
  */
-import type { ReservedSql } from 'postgres'
-import { DomainError } from '../../engine/errors.js'
-import { connectSession, type Sql, type Transaction } from './connection.js'
+import type { DomainError } from '../../engine/errors.js'
+import { connectSession, postgresLost, type Reserved, type Sql, type Transaction } from './connection.js'
 
 /** What runs transactions: a pool, or one connection. */
 export interface Transactions {
@@ -22,14 +21,14 @@ export class OneConnection implements Transactions {
   readonly #whenLost: Promise<never>
   #lose: (error: DomainError) => void = () => {}
   #isLost = false
-  #reserved: ReservedSql<{ bigint: bigint }> | undefined
+  #reserved: Reserved | undefined
 
   private constructor(url: string, applicationName: string) {
     this.#whenLost = new Promise((_, reject) => {
       this.#lose = reject
     })
     this.#whenLost.catch(() => {})
-    this.#sql = connectSession(url, applicationName, () => this.#onLost(), { arrays: true })
+    this.#sql = connectSession(url, applicationName, () => this.#onLost())
   }
 
   static async open(url: string, applicationName: string): Promise<OneConnection> {
@@ -54,7 +53,7 @@ export class OneConnection implements Transactions {
       await this.#unlessLost(tx.unsafe('commit'))
       return done
     } catch (error) {
-      if (this.#isLost) throw lost()
+      if (this.#isLost) throw postgresLost()
       await this.#unlessLost(tx.unsafe('rollback'))
       throw error
     }
@@ -69,24 +68,22 @@ export class OneConnection implements Transactions {
     const guard = <Send extends (...input: never[]) => unknown>(send: Send) =>
       new Proxy(send, {
         apply: (target, self, input) => {
-          if (this.#isLost) throw lost() // O1
+          if (this.#isLost) throw postgresLost() // O1
           return Reflect.apply(target, self, input)
         },
       })
     const reserved = this.#reserved
-    if (reserved === undefined) throw lost()
+    if (reserved === undefined) throw postgresLost()
     return Object.assign(guard(reserved.bind(undefined)), { unsafe: guard(reserved.unsafe) }) as unknown as Transaction
   }
 
   #onLost(): void {
     this.#isLost = true
     // The driver may have a better error for what waits; it comes within this turn of the event loop.
-    setImmediate(() => this.#lose(lost())) // O2
+    setImmediate(() => this.#lose(postgresLost())) // O2
   }
 
   #unlessLost<Done>(work: PromiseLike<Done>): Promise<Done> {
     return Promise.race([work, this.#whenLost])
   }
 }
-
-const lost = () => new DomainError('unavailable', 'postgres_lost', 'The connection to Postgres was lost.')
