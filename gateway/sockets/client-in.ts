@@ -7,6 +7,7 @@ import { DomainError } from '../../engine/errors.js'
 import { problemOf } from '../http/toolkit/problem.js'
 import { NOT_TEXT, unkeepableText } from '../http/toolkit/text.js'
 import type { Entry, ServerSocket } from './client-out.js'
+import type { CommandsUnderWay } from './commands-under-way.js'
 import type { SocketLimits } from './limits.js'
 import type { Authenticated, Member, Members } from './members.js'
 import type { SocketLog, SocketMetrics } from './metrics.js'
@@ -83,6 +84,7 @@ function refuseEnded({ endedBecause }: Member): void {
 
 export interface CommandOptions {
   readonly limits: SocketLimits
+  readonly underWay: CommandsUnderWay
   readonly now: () => number
   readonly metrics: SocketMetrics
   readonly log: SocketLog
@@ -92,7 +94,7 @@ type Ack = (answer: unknown) => void
 
 /** Answers the commands of one socket, within its limits. */
 export function serveCommands(socket: ServerSocket, commands: Commands, options: CommandOptions): void {
-  const { limits, now, metrics, log } = options
+  const { limits, underWay, now, metrics, log } = options
   const bucket = new TokenBucket(limits.eventBurst, limits.eventsPerSecond, now)
   let inFlight = 0
 
@@ -106,7 +108,7 @@ export function serveCommands(socket: ServerSocket, commands: Commands, options:
     }
     inFlight += 1
     try {
-      return await command(payload)
+      return await underWay.run(() => command(payload))
     } finally {
       inFlight -= 1
     }

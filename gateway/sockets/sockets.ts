@@ -3,7 +3,9 @@
  *
  * G1 Records come in order and after the gate; each is told in the turn it comes.
  */
+
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Registry } from 'prom-client'
 import { Server } from 'socket.io'
 import type { z } from 'zod'
@@ -24,6 +26,7 @@ import {
   type SocketServer,
   type TierChanged,
 } from './client-out.js'
+import { CommandsUnderWay } from './commands-under-way.js'
 import { Connections } from './connections.js'
 import { defaultSocketLimits, type SocketLimits } from './limits.js'
 import { LiveInsights } from './live-insights.js'
@@ -72,6 +75,9 @@ export interface Sockets {
   close(): Promise<void>
 }
 
+const CLOSE_TIMEOUT_MS = 2_000
+const LINGER_MS = 250
+
 /** Serves Socket.IO at `/socket.io/` of the app. One per process: Socket.IO patches its adapter for the last app. */
 export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
   const limits = { ...defaultSocketLimits, ...options.limits }
@@ -99,7 +105,8 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
   })
   const ipOf = (socket: ServerSocket) => safeApp.clientOf(socket.conn.request).ip
   const entry = { ...options, members, metrics, ipOf }
-  const commandOptions = { limits, now: () => environment.now(), metrics, log }
+  const underWay = new CommandsUnderWay()
+  const commandOptions = { limits, underWay, now: () => environment.now(), metrics, log }
   serveNamespace(io.of('/'), handshake(entry, false), commandOptions, (socket) => {
     const { member } = socket.data
     assert(member !== undefined, 'only members enter /')
@@ -113,6 +120,7 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
     web_sockets: safeApp.webSockets,
     addresses: connections.addresses,
     members: members.online,
+    commands_under_way: underWay.count,
     personal_streams_present: streams.present,
     personal_streams_absent: streams.absent,
     personal_streams_absent_max: limits.absentMembersMax,
@@ -121,17 +129,23 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
   metrics.expose(gauges)
 
   let closed = false
+  let closing: Promise<void> | undefined
+  const close = async () => {
+    connections.stop()
+    // What clients have sent by now is read, and answered or refused, before they are let go.
+    if (connections.open > 0) await Promise.all([underWay.stop(CLOSE_TIMEOUT_MS), sleep(LINGER_MS)])
+    closed = true
+    live.stop()
+    await io.close()
+  }
   return {
     publish: (record) => {
       if (!closed) publish(record, { live, personal, members })
     },
     gauges,
-    close: async () => {
-      if (closed) return
-      closed = true
-      connections.stop()
-      live.stop()
-      await io.close()
+    close: () => {
+      closing ??= close()
+      return closing
     },
   }
 }

@@ -236,7 +236,8 @@ function connectionErrorOf(error: unknown): string {
 export async function listedScans(member: Member): Promise<string[]> {
   const scans: Told[] = []
   for (let cursor: string | null = ''; cursor !== null; ) {
-    const { body } = await member.get(`/v1/scans/recent?limit=100${cursor && `&cursor=${cursor}`}`)
+    const { body, status, text } = await member.get(`/v1/scans/recent?limit=100${cursor && `&cursor=${cursor}`}`)
+    if (status !== 200) throw new Error(`a list of scans is answered ${status}: ${text}`)
     scans.push(...body.scans)
     cursor = body.next_cursor
   }
