@@ -48,7 +48,7 @@ export async function checkScans(sql: Sql, campaign: Campaign): Promise<string[]
   const answered = campaign.answeredBy()
   const gap = answered.findIndex((line, index) => !line.startsWith(`${index + 1} `))
   const rows = await sql`select ordinal, id, code_text(code) as code from scans order by ordinal`
-  const [parked] = await sql`select count(*)::int as n from dead_letters`
+  const [parked] = await sql`select count(*)::int as n from dead_letters where resolved_at is null`
   return [
     ...campaign.contradictions.map((what) => `two answers to one scan: ${what}`),
     ...(gap < 0 ? [] : [`ordinals: ${gap + 1} is missing or given twice`]),

@@ -1,9 +1,9 @@
 // What an administrator does meanwhile: pays money in, records sales, sets tiers. Each errand has one effect, however
 // often it had to be sent.
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { Random } from '../../engine/simulator/random.js'
+import { pause } from '../support/campaign.js'
 import { type Client, logInAdmin, type Member } from '../support/members.js'
 import type { Deployment } from '../support/server.js'
-import type { Random } from './random.js'
 
 const PAUSE_MS = 30
 const tiers = ['standard', 'vip', 'high_roller', 'whale', null] as const
@@ -35,7 +35,7 @@ export class Errands {
       const errand = this.#next()
       this.all.push(errand)
       if (!(await this.#send(errand))) return
-      await sleep(PAUSE_MS)
+      await pause(PAUSE_MS)
     }
   }
 
@@ -52,9 +52,14 @@ export class Errands {
     this.#admin = await logInAdmin(this.site)
   }
 
+  /** Those that were answered. */
+  done(kind: Errand['kind']): readonly Errand[] {
+    return this.all.filter((errand) => errand.done && errand.kind === kind)
+  }
+
   /** What the administrator last said of each member's tier. */
   tiersSet(): Map<string, Errand['tier']> {
-    return new Map(this.all.flatMap(({ userId, tier }) => (userId === undefined ? [] : [[userId, tier]])))
+    return new Map(this.done('tier').map(({ userId = '', tier }) => [userId, tier]))
   }
 
   #next(): Errand {
@@ -63,7 +68,7 @@ export class Errands {
     return {
       kind,
       reference: `chaos-${this.all.length}`,
-      amount: kind === 'fund' ? BigInt(random.between(1, 40_000_000)) : BigInt(random.between(1, 3)),
+      amount: kind === 'fund' ? BigInt(random.int(1, 40_000_000)) : BigInt(random.int(1, 3)),
       userId: kind === 'tier' ? random.pick(this.members).user.id : undefined,
       tier: random.pick(tiers),
       done: false,

@@ -29,7 +29,7 @@ async function checkFunding(sql: Sql, errands: Errands): Promise<string[]> {
   return differences(
     'deposits',
     rows.map(({ reference, amount }) => `${reference} ${amount}`),
-    errands.all.filter(({ kind }) => kind === 'fund').map(({ reference, amount }) => `${reference} ${amount}`),
+    errands.done('fund').map(({ reference, amount }) => `${reference} ${amount}`),
   )
 }
 
@@ -68,7 +68,7 @@ async function checkSales(sql: Sql, errands: Errands): Promise<string[]> {
   return differences(
     'sales',
     rows.map(({ reference, tins }) => `${reference} ${tins}`),
-    errands.all.filter(({ kind }) => kind === 'sale').map(({ reference, amount }) => `${reference} ${amount}`),
+    errands.done('sale').map(({ reference, amount }) => `${reference} ${amount}`),
   )
 }
 

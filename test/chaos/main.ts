@@ -2,16 +2,23 @@
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { withProgress } from '../../cli/progress.js'
+import { Random } from '../../engine/simulator/random.js'
 import { root } from '../support/server.js'
 import { type Phase, PhaseFailed, Report } from './phase.js'
 import { both } from './phases/both.js'
+import { disk } from './phases/disk.js'
+import { journal } from './phases/journal.js'
 import { kill } from './phases/kill.js'
+import { lag } from './phases/lag.js'
+import { outage } from './phases/outage.js'
+import { poison } from './phases/poison.js'
 import { postgres } from './phases/postgres.js'
-import { Random } from './random.js'
+import { sigterm } from './phases/sigterm.js'
+import { startup } from './phases/startup.js'
 import { type PhaseResult, resultOf, summaryOf, tableOf, write } from './report.js'
 import { Scope } from './scope.js'
 
-const phases: readonly Phase[] = [kill, postgres, both]
+const phases: readonly Phase[] = [kill, postgres, both, startup, sigterm, outage, lag, poison, disk, journal]
 
 interface Options {
   readonly only?: readonly Phase[]
@@ -53,6 +60,10 @@ const options = new Command('chaos')
 const open = new Set<Scope>()
 process.once('SIGINT', () => void leave(130))
 process.once('SIGTERM', () => void leave(143))
+process.once('uncaughtException', (error) => {
+  process.stderr.write(`${error.stack}\n`)
+  void leave(1)
+})
 
 /** Leaves no process behind. */
 async function leave(code: number): Promise<void> {
@@ -70,12 +81,13 @@ async function runPhase(phase: Phase, seed: number): Promise<PhaseResult> {
   try {
     await withProgress(`${phase.name.padEnd(10)} ${phase.what}`, cycles, async (to) => {
       report = new Report(to)
-      await phase.run({ cycles, random: new Random(seed), scope, keep, report })
+      await phase.run({ cycles, seed, random: new Random(seed, phase.name), scope, keep, report })
     })
   } catch (error) {
     if (!(error instanceof PhaseFailed))
       report.failures.push(error instanceof Error ? String(error.stack) : String(error))
   }
+  if (report.failures.length > 0) process.stderr.write(`${report.serverErrors}\n`)
   await scope.close()
   open.delete(scope)
   for (const failure of report.failures) process.stderr.write(`FAILED ${phase.name}: ${failure}\n`)

@@ -1,11 +1,12 @@
 // What a phase of the campaign is, and what it brings back.
-import type { Random } from './random.js'
+import type { Random } from '../../engine/simulator/random.js'
 import type { Scope } from './scope.js'
 import type { Found, World } from './world.js'
 
 export interface PhaseRun {
   readonly cycles: number
   readonly random: Random
+  readonly seed: number
   readonly scope: Scope
   /** Keeps the data at the end. */
   readonly keep: () => boolean
@@ -26,6 +27,8 @@ export class PhaseFailed extends Error {
   override readonly name = 'PhaseFailed'
 }
 
+const SERVER_ERRORS_TOLD = 10
+
 /** What a phase did and found so far. */
 export class Report {
   readonly failures: string[] = []
@@ -34,6 +37,8 @@ export class Report {
   faults = 0
   retried = 0
   worstCatchUpMs = 0
+  /** Why nothing was done, if so. */
+  notRun = ''
   /** Where the data of the phase is. */
   folder = ''
   #worlds: World[] = []
@@ -54,6 +59,15 @@ export class Report {
 
   get errands(): number {
     return this.#worlds.reduce((sum, { errands }) => sum + errands.all.length, 0)
+  }
+
+  /** What the server of the last world has complained of last. */
+  get serverErrors(): string {
+    const lines = this.#worlds.at(-1)?.site.output.split('\n') ?? []
+    return lines
+      .filter((line) => /"level":(50|60)/.test(line))
+      .slice(-SERVER_ERRORS_TOLD)
+      .join('\n')
   }
 
   follow(world: World): void {

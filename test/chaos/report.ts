@@ -19,6 +19,7 @@ export interface PhaseResult {
   readonly seconds: number
   readonly figures: Readonly<Record<string, string | number>>
   readonly failures: readonly string[]
+  readonly notRun: string
 }
 
 export interface Summary {
@@ -31,7 +32,7 @@ export interface Summary {
 }
 
 export function resultOf(name: string, what: string, report: Report, seconds: number): PhaseResult {
-  const { faults, answered, retried, sentTwice, errands, told, worstCatchUpMs, figures, failures } = report
+  const { faults, answered, retried, sentTwice, errands, told, worstCatchUpMs, figures, failures, notRun } = report
   return {
     name,
     what,
@@ -45,6 +46,7 @@ export function resultOf(name: string, what: string, report: Report, seconds: nu
     seconds: Math.round(seconds),
     figures,
     failures,
+    notRun,
   }
 }
 
@@ -72,8 +74,13 @@ function rowsOf({ phases }: Summary): string[][] {
     count(phase.retried),
     phase.worstCatchUpMs === 0 ? '' : `${(phase.worstCatchUpMs / 1_000).toFixed(1)} s`,
     `${phase.seconds} s`,
-    phase.failures.length === 0 ? 'passed' : 'FAILED',
+    outcomeOf(phase),
   ])
+}
+
+function outcomeOf({ failures, notRun }: PhaseResult): string {
+  if (failures.length > 0) return 'FAILED'
+  return notRun === '' ? 'passed' : `not run: ${notRun}`
 }
 
 const count = (value: number) => value.toLocaleString('en-GB')

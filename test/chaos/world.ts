@@ -2,16 +2,15 @@
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
+import type { Random } from '../../engine/simulator/random.js'
 import { verifyJournal } from '../../persistence/journal/inspect.js'
 import { connect, type Sql } from '../../persistence/postgres/connection.js'
-import { Campaign, SCANS_PER_MEMBER } from '../support/campaign.js'
+import { Campaign, pause, SCANS_PER_MEMBER } from '../support/campaign.js'
 import { activeCodes, logInAdmin, type Member, signUpMany } from '../support/members.js'
 import { Deployment, until, within } from '../support/server.js'
 import { checkMembers, checkPrizes, checkScans } from './checks.js'
 import { Errands } from './errands.js'
 import { checkLedger, checkTiersSet } from './ledger-checks.js'
-import type { Random } from './random.js'
 import { inScope, type Scope } from './scope.js'
 
 /** Access tokens live 15 minutes. */
@@ -29,6 +28,8 @@ export interface WorldOptions {
   readonly keep: () => boolean
   /** Settings of the server, at every start. */
   readonly env?: NodeJS.ProcessEnv
+  /** Called before the first start. */
+  readonly prepare?: (site: Deployment) => Promise<void>
   /** A Postgres of ours instead of the server's own. */
   readonly databaseUrl?: string
 }
@@ -67,6 +68,7 @@ export class World {
 
   static async create(scope: Scope, options: WorldOptions): Promise<World> {
     const site = await Deployment.create(scope, { keep: options.keep })
+    await options.prepare?.(site)
     await site.start({ env: environmentOf(options) })
     const admin = await logInAdmin(site)
     // Otherwise the greater prize cannot be won for want of sales.
@@ -74,7 +76,7 @@ export class World {
     const members = await signUpMany(site, 'chaos', Math.ceil(options.scans / SCANS_PER_MEMBER))
     const codes = await activeCodes(admin, options.scans)
     const { random } = options
-    const campaign = new Campaign(members, codes, { twice: () => random.oneIn(TWICE_ONE_IN) })
+    const campaign = new Campaign(members, codes, { twice: () => random.chance(1 / TWICE_ONE_IN) })
     const errands = new Errands(site, members.slice(0, TIERS_SET_OF), random)
     await errands.logIn()
     return new World(site, campaign, errands, options)
@@ -92,6 +94,7 @@ export class World {
       this.campaign.scanOnSocketsUntil(sockets, isEnough, Math.max(pauseMs, 60)),
       errands ? this.errands.runUntil(isEnough) : undefined,
     ])
+    ended.catch(() => {}) // whoever waits for it is told
     return {
       ended,
       stop: async () => {
@@ -105,7 +108,7 @@ export class World {
   async scansGoOn(count: number, furtherMs: number): Promise<void> {
     const enough = this.campaign.answered + count
     await until('the load is on', () => this.campaign.answered >= enough)
-    await sleep(furtherMs)
+    await pause(furtherMs)
   }
 
   /** Everything that must be true once the server is back: lists at once, one effect each, one answer for ever. */

@@ -1,7 +1,10 @@
 // Members who scan without pause while the server is being hurt, and who remember everything they sent and were told.
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as pause } from 'node:timers/promises'
 import { io, type Socket } from 'socket.io-client'
 import { type Member, newKey, type Told } from './members.js'
+
+/** For campaigns only, whose subject is the moment at which something happens. */
+export { pause }
 
 /** Below the limit of 60 accepted scans an hour. */
 export const SCANS_PER_MEMBER = 58
@@ -144,7 +147,7 @@ export class Campaign {
       const attempt = this.#next(member ?? this.#nextMember())
       await this.#send(attempt, send)
       if (attempt.answer === undefined) return
-      if (pauseMs > 0) await sleep(pauseMs)
+      if (pauseMs > 0) await pause(pauseMs)
     }
   }
 

@@ -1,6 +1,6 @@
 /** J1, E1: kill -9 of the server and of Postgres, within 50 ms of each other, in either order. */
-import { setTimeout as sleep } from 'node:timers/promises'
 import { signalIfAlive } from '../../../persistence/postgres/postmaster.js'
+import { pause } from '../../support/campaign.js'
 import { within } from '../../support/server.js'
 import type { Phase } from '../phase.js'
 import { World } from '../world.js'
@@ -20,13 +20,13 @@ export const both: Phase = {
     const { site } = world
     for (let cycle = 1; cycle <= cycles; cycle++) {
       const load = world.load(shape)
-      await world.scansGoOn(random.between(1, 30), random.between(0, 200))
+      await world.scansGoOn(random.int(1, 30), random.int(0, 200))
       const { pid } = await site.postgres()
       const kills = [async () => signalIfAlive(pid, 'SIGKILL'), () => site.kill()]
-      if (random.oneIn(2)) kills.reverse()
+      if (random.chance(1 / 2)) kills.reverse()
       for (const each of kills) {
         await each()
-        await sleep(random.between(0, APART_MS_MAX))
+        await pause(random.int(0, APART_MS_MAX))
       }
       report.fault()
       await within('the clients notice', load.ended)

@@ -1,5 +1,5 @@
 /** J1, G1, G3: kill -9 of the server at random moments under load, now and then once more while it starts. */
-import { setTimeout as sleep } from 'node:timers/promises'
+import { pause } from '../../support/campaign.js'
 import { within } from '../../support/server.js'
 import type { Phase } from '../phase.js'
 import { World } from '../world.js'
@@ -20,13 +20,13 @@ export const kill: Phase = {
     const { site, campaign } = world
     for (let cycle = 1; cycle <= cycles; cycle++) {
       const load = world.load(shape)
-      await world.scansGoOn(random.between(1, 30), random.between(0, 200))
+      await world.scansGoOn(random.int(1, 30), random.int(0, 200))
       await site.kill()
       await within('the clients notice', load.ended)
       report.fault()
-      if (random.oneIn(KILLED_AGAIN_ONE_IN)) {
+      if (random.chance(1 / KILLED_AGAIN_ONE_IN)) {
         const starting = world.start().catch(() => 'killed')
-        await sleep(random.between(0, START_MS_MAX))
+        await pause(random.int(0, START_MS_MAX))
         await site.kill()
         await starting
         report.figures['killed while starting'] = Number(report.figures['killed while starting'] ?? 0) + 1

@@ -4,10 +4,10 @@ import { until } from '../../support/server.js'
 import type { Phase } from '../phase.js'
 import { World } from '../world.js'
 
-const SCANS_PER_CYCLE = 330
+const SCANS_PER_CYCLE = 450
 const WHOLE_CHECK_EVERY = 10
 const CATCH_UP_MS_MAX = 10_000
-const shape = { http: 6, sockets: 3, pauseMs: 40, errands: true }
+const shape = { http: 6, sockets: 2, pauseMs: 80, errands: true }
 
 export const postgres: Phase = {
   name: 'postgres',
@@ -20,7 +20,7 @@ export const postgres: Phase = {
     report.highest('memory of the server at the start, MiB', (await world.memory()) / 2 ** 20)
     for (let cycle = 1; cycle <= cycles; cycle++) {
       const load = world.load(shape)
-      await world.scansGoOn(random.between(1, 40), random.between(0, 200))
+      await world.scansGoOn(random.int(1, 40), random.int(0, 200))
       const { pid } = await site.postgres()
       const answeredBefore = campaign.answered
       process.kill(pid, 'SIGKILL')
