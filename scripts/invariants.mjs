@@ -66,7 +66,10 @@ const titles = sources
   )
 
 const catalogue = readFileSync(join(root, 'engine/simulator/catalogue.ts'), 'utf8')
-const checks = [...catalogue.matchAll(/^ {2}'?([^':]+(?:: [^']+)?)'?: \[([^\]]*)\]/gm)].map(([, name, ids]) => ({ name, ids }))
+const checks = [...catalogue.matchAll(/^ {2}'?([^':]+(?:: [^']+)?)'?: \[([^\]]*)\]/gm)].map(([, name, ids]) => ({
+  name,
+  ids,
+}))
 
 function rowOf([id, says]) {
   const code = sources.filter((source) => isCode(source) && cites(id).test(source.text)).map(({ file }) => file)
