@@ -3,18 +3,36 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { Random } from '../engine/simulator/random.js'
 import { isAlive } from '../persistence/postgres/postmaster.js'
+import { checkPrizes } from './chaos/checks.js'
 import { cuttingProxy } from './chaos/cutting-proxy.js'
+import { Errands } from './chaos/errands.js'
+import { checkLedger, checkTiersSet } from './chaos/ledger-checks.js'
 import { Campaign, listedScans } from './support/campaign.js'
 import { activeCodes, Client, logInAdmin, signUpMany } from './support/members.js'
 import { Deployment, until, within } from './support/server.js'
 
 const CYCLES = 5
 const CLIENTS = 16
+const SOCKETS = 4
 
 const site = await Deployment.started(t)
 const members = await signUpMany(site, 'crash', 60)
-const campaign = new Campaign(members, await activeCodes(await logInAdmin(site), 3_400))
+let sendings = 0
+const everyTenthTwice = () => ++sendings % 10 === 0
+const codes = await activeCodes(await logInAdmin(site), 3_400)
+const campaign = new Campaign(members, codes, { twice: everyTenthTwice })
+const errands = new Errands(site, members.slice(0, 10), new Random(1, 'crash'))
+await errands.logIn()
+
+/** Scans over HTTP and sockets, and what an administrator does meanwhile, until the server is gone. */
+const loadUntilTheEnd = () =>
+  Promise.all([
+    campaign.scanUntil(CLIENTS, () => false),
+    campaign.scanOnSocketsUntil(SOCKETS, () => false, 60),
+    errands.runUntil(() => false),
+  ])
 
 /** What the tables say once they say as much as was answered: `ordinal id code`, by ordinal. */
 async function rowsInPostgres(t: Test): Promise<string[]> {
@@ -44,19 +62,31 @@ async function checkEverything(t: Test): Promise<void> {
     'every member sees exactly the scans that were answered',
   )
   t.same(await rowsInPostgres(t), answered, 'and so does Postgres')
+  t.same(campaign.contradictions, [], 'G3: nothing sent twice at once was answered in two ways')
+  const sql = await site.database(t)
+  await until('everything is in Postgres', async () =>
+    /^comptroller_shard_lag_records 0$/m.test((await new Client(site).get('/metrics')).text),
+  )
+  const problems = [
+    ...(await checkPrizes(sql, campaign, errands)),
+    ...(await checkLedger(sql, errands)),
+    ...(await checkTiersSet(sql, errands)),
+  ]
+  t.same(problems, [], 'prizes, money and tiers are what the rules and the administrator say')
 }
 
 /** Whether what was not answered has an effect or not, asking again gives each exactly one. */
 async function retryEverything(t: Test): Promise<void> {
   await campaign.retry()
   t.same(campaign.refusals, {}, 'everything is accepted when it is sent again')
+  t.same(await errands.retry(), [], 'and so is what the administrator did')
 }
 
 for (let cycle = 1; cycle <= CYCLES; cycle++) {
   const withPostgres = cycle % 2 === 0
   t.test(`J1, G3, T5: kill -9 ${withPostgres ? 'with Postgres' : 'of the server'} under load, ${cycle}`, async (t) => {
     const enough = campaign.answered + 60 + 25 * cycle
-    const load = campaign.scanUntil(CLIENTS, () => false)
+    const load = loadUntilTheEnd()
     await until('the load is on', () => campaign.answered >= enough)
     const { pid } = await site.postgres()
     await site.kill()
