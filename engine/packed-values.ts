@@ -42,19 +42,18 @@ const SLAB_BYTES = 256 * 1024
 
 /** Copies of bytes, many to a buffer, because a buffer each costs more than what is in it. */
 export class Slabs {
-  #slab = Buffer.alloc(0)
+  #bytes = Buffer.alloc(0)
   #used = 0
 
   copy({ bytes, start, end }: PackedBytes): PackedBytes {
     const length = end - start
-    if (this.#used + length > this.#slab.length) {
-      this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, length))
+    if (this.#used + length > this.#bytes.length) {
+      this.#bytes = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, length))
       this.#used = 0
     }
     const at = this.#used
-    bytes.copy(this.#slab, at, start, end)
-    this.#used = at + length
-    return { bytes: this.#slab, start: at, end: at + length }
+    this.#used = at + bytes.copy(this.#bytes, at, start, end)
+    return { bytes: this.#bytes, start: at, end: this.#used }
   }
 }
 

@@ -5,7 +5,7 @@
  */
 import type { ActorId } from './actor.js'
 import { assert } from './assert.js'
-import { type PackedBytes, PackedValues, unpackBytes } from './packed-values.js'
+import { type PackedBytes, PackedValues, Slabs, unpackBytes } from './packed-values.js'
 import { type Idempotency, RECORD_VERSION, type StoredOutcome, type TurnRecord } from './record.js'
 
 /** Of `facts` and `images` the bytes are those that were read; they must be copied to be kept. */
@@ -20,25 +20,33 @@ const RECORD_PARTS = 11
 const none: readonly never[] = []
 
 /** A fact, still packed. */
-export class PackedFact {
-  constructor(readonly packed: PackedBytes) {}
+export class PackedFact implements PackedBytes {
+  constructor(
+    readonly bytes: Buffer,
+    readonly start: number,
+    readonly end: number,
+  ) {}
 
   /** A field that is a text. */
   text(field: string): string {
-    const { bytes, start } = this.packed
-    const values = new PackedValues(bytes, start)
+    const values = new PackedValues(this.bytes, this.start)
     assert(values.enterField(field), `a fact has no ${field}`)
     return values.text()
   }
 
+  copyInto(slabs: Slabs): PackedFact {
+    const { bytes, start, end } = slabs.copy(this)
+    return new PackedFact(bytes, start, end)
+  }
+
   unpack<Fact extends { readonly type: string }>(): Fact {
-    return unpackBytes<Fact>(this.packed)
+    return unpackBytes<Fact>(this)
   }
 }
 
-/** Reads a record; of its facts only those of the types given. */
-export function readForRecovery(body: Uint8Array, factTypes: readonly string[]): RecoveryRecord {
-  const values = new PackedValues(Buffer.from(body.buffer, body.byteOffset, body.byteLength), 0)
+/** Reads a record; of its facts only those of the types given. A reply is copied into `replies`. */
+export function readForRecovery(body: Uint8Array, factTypes: readonly string[], replies = new Slabs()): RecoveryRecord {
+  const values = new PackedValues(asBuffer(body), 0)
   const parts = values.enterArray()
   const version = values.number()
   assert(
@@ -54,8 +62,12 @@ export function readForRecovery(body: Uint8Array, factTypes: readonly string[]):
   const alarms = listOf<TurnRecord['alarms'][number]>(values)
   const messages = listOf<TurnRecord['messages'][number]>(values)
   const consumed = values.skipNil() ? null : values.text()
-  const idempotency = values.skipNil() ? null : idempotencyOf(values)
+  const idempotency = values.skipNil() ? null : idempotencyOf(values, replies)
   return { seq, at, facts, images, deltas, alarms, messages, consumed, idempotency }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 
 /** The time of the input that is next: its second value. */
@@ -77,7 +89,7 @@ function factsOf(values: PackedValues, types: readonly string[]): readonly Packe
     values.skip()
     if (!isWanted) continue
     facts ??= []
-    facts.push(new PackedFact({ bytes, start, end: values.at }))
+    facts.push(new PackedFact(bytes, start, values.at))
   }
   return facts ?? none
 }
@@ -99,11 +111,11 @@ function listOf<Part>(values: PackedValues): readonly Part[] {
   return end === start + 1 ? none : unpackBytes<Part[]>({ bytes, start, end })
 }
 
-function idempotencyOf(values: PackedValues): Idempotency {
+function idempotencyOf(values: PackedValues, replies: Slabs): Idempotency {
   let key = ''
   let fingerprint = ''
   let forever = false
-  let outcome: Buffer | undefined
+  let outcome: PackedBytes | undefined
   for (let left = values.enterMap(); left > 0; left--) {
     if (values.skipText('key')) key = values.text()
     else if (values.skipText('fingerprint')) fingerprint = values.text()
@@ -112,7 +124,7 @@ function idempotencyOf(values: PackedValues): Idempotency {
       assert(values.skipText('outcome'), 'a repeat has a field that is not known')
       const start = values.at
       values.skip()
-      outcome = Buffer.from(values.bytes.subarray(start, values.at))
+      outcome = replies.copy({ bytes: values.bytes, start, end: values.at })
     }
   }
   assert(outcome !== undefined, 'a repeat has no outcome')
@@ -121,18 +133,18 @@ function idempotencyOf(values: PackedValues): Idempotency {
 
 /** Its reply is rarely asked for: only who did not hear of it asks again. */
 class PackedIdempotency implements Idempotency {
-  readonly #outcome: Buffer
+  readonly #outcome: PackedBytes
 
   constructor(
     readonly key: string,
     readonly fingerprint: string,
     readonly forever: boolean,
-    outcome: Buffer,
+    outcome: PackedBytes,
   ) {
     this.#outcome = outcome
   }
 
   get outcome(): StoredOutcome {
-    return unpackBytes({ bytes: this.#outcome, start: 0, end: this.#outcome.length })
+    return unpackBytes(this.#outcome)
   }
 }

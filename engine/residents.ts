@@ -11,6 +11,9 @@ import { assert } from './assert.js'
 import type { PackedBytes } from './packed-values.js'
 import { unpackImage } from './record.js'
 
+/** Room for the next image of an actor: most grow a little with each. */
+const IMAGE_GROWTH_BYTES = 64
+
 /** An actor in memory. One that was restored stays packed until somebody asks for its state: most never are. */
 export class Resident {
   #state: ActorState | undefined
@@ -36,7 +39,9 @@ export class Resident {
 
   restore({ bytes, start, end }: PackedBytes): void {
     const length = end - start
-    if (this.#image === undefined || this.#image.length < length) this.#image = Buffer.allocUnsafe(length)
+    if (this.#image === undefined || this.#image.length < length) {
+      this.#image = Buffer.allocUnsafe(length + IMAGE_GROWTH_BYTES)
+    }
     bytes.copy(this.#image, 0, start, end)
     this.#imageBytes = length
     this.#state = undefined
@@ -47,6 +52,8 @@ export class Residents {
   readonly #pinned = new Map<ActorId, Resident>()
   readonly #cached: LRUCache<ActorId, Resident>
   readonly #setAside = new Map<ActorId, Resident>()
+  /** Cached actors during recovery, which cares only for the last image of each: an LRU costs several times more. */
+  readonly #restored = new Map<ActorId, Resident>()
   /** How many inputs being loaded name the actor. */
   readonly #held = new Map<ActorId, number>()
   #appliedSeq = 0
@@ -67,23 +74,34 @@ export class Residents {
   }
 
   set(id: ActorId, residency: ActorType['residency'], state: ActorState, seq: number): void {
-    this.#at(id, residency, seq).state = state
-  }
-
-  /** The same with an image, of which it takes a copy. */
-  restore(id: ActorId, residency: ActorType['residency'], image: PackedBytes, seq: number): void {
-    this.#at(id, residency, seq).restore(image)
-  }
-
-  #at(id: ActorId, residency: ActorType['residency'], seq: number): Resident {
     let resident = this.get(id, residency)
     if (resident === undefined) {
       resident = new Resident(seq)
       if (residency === 'pinned') this.#pinned.set(id, resident)
       else this.#cached.set(id, resident)
-    } else if (this.#setAside.delete(id)) this.#cached.set(id, resident)
+    }
     resident.seq = seq
-    return resident
+    resident.state = state
+    if (this.#setAside.delete(id)) this.#cached.set(id, resident)
+  }
+
+  /** At recovery: the same with an image, of which it takes a copy. It can be read after `recovered`. */
+  restore(id: ActorId, residency: ActorType['residency'], image: PackedBytes, seq: number): void {
+    const actors = residency === 'pinned' ? this.#pinned : this.#restored
+    let resident = actors.get(id)
+    if (resident === undefined) {
+      resident = new Resident(seq)
+      actors.set(id, resident)
+    }
+    resident.seq = seq
+    resident.restore(image)
+  }
+
+  /** Puts what was restored into the cache, the last changed on top. */
+  recovered(): void {
+    const actors = [...this.#restored].sort(([, a], [, b]) => a.seq - b.seq)
+    this.#restored.clear()
+    for (const [id, resident] of actors) this.#cached.set(id, resident)
   }
 
   /** Keeps these actors in memory, once they are there, until the returned function is called. */

@@ -2,11 +2,12 @@
  * Everything a shard decides on, and the one way it changes: by a committed turn, or by the same turn's record at
  * recovery (J3). Both leave the same state.
  */
-import { type ActorType, parseActorId } from './actor.js'
+import type { ActorType } from './actor.js'
 import { Alarms } from './alarms.js'
 import { assert } from './assert.js'
 import type { Program } from './command.js'
 import { IdempotencyWindow } from './idempotency.js'
+import { Slabs } from './packed-values.js'
 import { type Message, type TurnRecord, unpackImage } from './record.js'
 import { type RecoveryRecord, readForRecovery } from './recovery-record.js'
 import { Residents } from './residents.js'
@@ -30,6 +31,8 @@ export class ShardState {
   readonly #tables = new Map<string, AnyTable>()
   /** The types of facts that views fold. */
   readonly #foldedFacts: readonly string[]
+  /** Replies of records that were read back. */
+  readonly #replies = new Slabs()
   seq = 0
   appliedSeq = 0
   /** The time of the last input; time never goes back within a shard. */
@@ -76,15 +79,20 @@ export class ShardState {
 
   /** A record read back from the journal. */
   apply(body: Uint8Array): void {
-    const record = readForRecovery(body, this.#foldedFacts)
+    const record = readForRecovery(body, this.#foldedFacts, this.#replies)
     for (const { actor, image } of record.images) {
-      const type = this.#types.get(parseActorId(actor).type)
+      const type = this.#types.get(actor.slice(0, actor.indexOf('/')))
       assert(type !== undefined, `record ${record.seq} holds ${actor}, whose type is not of ${this.program.name}`)
       this.residents.restore(actor, type.residency, image, record.seq)
     }
     const { seq, at } = record
     this.#follow(record, at)
     for (const fact of record.facts) for (const view of this.program.views) view.restore(fact, at, seq)
+  }
+
+  /** Every record was read back. */
+  recovered(): void {
+    this.residents.recovered()
   }
 
   /** Postgres holds everything up to `seq`. */

@@ -62,7 +62,7 @@ export class RecentScans implements View {
   }
 
   restore(fact: PackedFact, at: number, seq: number): void {
-    this.#add(fact.text('userId'), new PackedFact(this.#kept.copy(fact.packed)), at, seq)
+    this.#add(fact.text('userId'), fact.copyInto(this.#kept), at, seq)
   }
 
   /** Postgres holds everything up to `seq`. */

@@ -13,6 +13,7 @@ import { Batch, RECORD_BYTES_MAX } from './batch.js'
 import { DurableMark, readMark } from './durable-mark.js'
 import { type JournalFiles, nodeFiles } from './files.js'
 import { FRAME_HEADER_BYTES, PAYLOAD_BYTES_MAX, RECORD_PREFIX_BYTES } from './format.js'
+import { readAhead } from './read-ahead.js'
 import { JournalReader } from './reader.js'
 import { recover, type TornTail } from './recover.js'
 import { nodeScheduler, type Scheduler } from './scheduler.js'
@@ -95,6 +96,8 @@ const SEGMENT_BYTES = 64 * 1024 * 1024
 const BATCH_BYTES_MAX = 4 * 1024 * 1024
 const BACKLOG_BYTES_MAX = 256 * 1024 * 1024
 const SPARE_BATCHES_MAX = 2
+/** So many records are worth a thread that reads them. */
+const READ_AHEAD_RECORDS_MIN = 20_000
 
 export class FileJournal implements Journal {
   readonly #directory: string
@@ -171,8 +174,14 @@ export class FileJournal implements Journal {
     if (this.#flushing === 'idle') this.#scheduleFlush()
   }
 
-  async *read(fromSeq: number): AsyncGenerator<JournalEntry> {
+  read(fromSeq: number): AsyncGenerator<JournalEntry> {
     const throughSeq = this.#durableSeq
+    const isLong = throughSeq - fromSeq >= READ_AHEAD_RECORDS_MIN
+    if (isLong && this.#files === nodeFiles) return readAhead({ directory: this.#directory, fromSeq, throughSeq })
+    return this.#readHere(fromSeq, throughSeq)
+  }
+
+  async *#readHere(fromSeq: number, throughSeq: number): AsyncGenerator<JournalEntry> {
     const reader = new JournalReader({ directory: this.#directory, files: this.#files, fromSeq })
     try {
       while (reader.nextSeq <= throughSeq) yield* await reader.next(throughSeq)
