@@ -19,18 +19,17 @@ export async function restoreDirectory(sql: Sql | Transaction, directory: Direct
   const [last] = await sql<{ number: number }[]>`select coalesce(max(number), 0)::int as number from directory_members`
   assert(userIds.length === (last?.number ?? 0) * USER_ID_BYTES, 'a member number is missing (D2)')
   directory.restoreMembers(userIds)
-  await restoreNames(sql, directory, 'email')
-  await restoreNames(sql, directory, 'username')
+  const parts: Record<NameKind, Buffer[]> = { email: [], username: [] }
+  await sql<{ kind: NameKind; packed: Buffer }[]>`
+    select kind, string_agg(int8send(name_key) || int4send(member_number), '') as packed from directory_names
+    group by kind, member_number / ${MEMBERS_PER_ROW}::int`.forEach(({ kind, packed }) => {
+    parts[kind].push(packed)
+  })
+  restoreNames(directory, 'email', Buffer.concat(parts.email))
+  restoreNames(directory, 'username', Buffer.concat(parts.username))
 }
 
-async function restoreNames(sql: Sql | Transaction, directory: Directory, kind: NameKind): Promise<void> {
-  const parts: Buffer[] = []
-  await sql<{ packed: Buffer }[]>`
-    select string_agg(int8send(name_key) || int4send(member_number), '') as packed from directory_names
-    where kind = ${kind} group by member_number / ${MEMBERS_PER_ROW}::int`.forEach(({ packed }) => {
-    parts.push(packed)
-  })
-  const packed = Buffer.concat(parts)
+function restoreNames(directory: Directory, kind: NameKind, packed: Buffer): void {
   const count = packed.length / NAME_BYTES
   const keys = new Uint32Array(count * 2)
   const members = new Uint32Array(count)
