@@ -110,12 +110,12 @@ async function startServer(data: string): Promise<Start> {
   const server = await ServerProcess.start(data, [])
   try {
     return await onPostgres(data, async ({ sql, pid }) => {
+      const { server: used, postgres } = sampleProcesses({ server: server.pid, postgres: pid })?.byName ?? {}
       const [token] = await mintTokens(data, await someMembers(sql, 1))
       const askedAt = performance.now()
       const answer = await fetch(new URL('/v1/users/me', server.url), { headers: { authorization: `Bearer ${token}` } })
       if (!answer.ok) throw new Error(`the first member was answered ${answer.status}`)
       const firstAnswerMs = performance.now() - askedAt
-      const { server: used, postgres } = sampleProcesses({ server: server.pid, postgres: pid })?.byName ?? {}
       return {
         readyMs: server.readyMs,
         firstAnswerMs,
