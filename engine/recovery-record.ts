@@ -128,23 +128,23 @@ function idempotencyOf(values: PackedValues, replies: Slabs): Idempotency {
     }
   }
   assert(outcome !== undefined, 'a repeat has no outcome')
-  return new PackedIdempotency(key, fingerprint, forever, outcome)
+  const { bytes, start, end } = outcome
+  return new PackedIdempotency(key, fingerprint, forever, bytes, start, end)
 }
 
 /** Its reply is rarely asked for: only who did not hear of it asks again. */
 class PackedIdempotency implements Idempotency {
-  readonly #outcome: PackedBytes
-
   constructor(
     readonly key: string,
     readonly fingerprint: string,
     readonly forever: boolean,
-    outcome: PackedBytes,
-  ) {
-    this.#outcome = outcome
-  }
+    private readonly bytes: Buffer,
+    private readonly start: number,
+    private readonly end: number,
+  ) {}
 
   get outcome(): StoredOutcome {
-    return unpackBytes(this.#outcome)
+    const { bytes, start, end } = this
+    return unpackBytes({ bytes, start, end })
   }
 }
