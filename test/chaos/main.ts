@@ -52,7 +52,10 @@ const options = new Command('chaos')
   .option('--cycles <n>', 'faults of each phase, instead of its own number', count)
   .option('--seed <n>', 'repeats what a run did when', count, Math.floor(Date.now() / 1_000))
   .option('--keep', 'keep every data folder, not only that of a failed phase')
-  .option('--write <folder>', 'where chaos.md and chaos.json go (a whole run: docs/measured; otherwise nowhere)')
+  .option(
+    '--write <folder>',
+    'where chaos.md and chaos.json go, other phases in them stay (a whole run: docs/measured; else nowhere)',
+  )
   .addHelpText('after', `\nPhases (faults):\n${listed}\n\nEnds with 1 when anything is wrong; the data is kept then.`)
   .parse()
   .opts<Options>()
@@ -92,14 +95,14 @@ async function runPhase(phase: Phase, seed: number): Promise<PhaseResult> {
   open.delete(scope)
   for (const failure of report.failures) process.stderr.write(`FAILED ${phase.name}: ${failure}\n`)
   if (keep() && report.folder !== '') process.stderr.write(`The data is kept in ${report.folder}\n`)
-  return resultOf(phase.name, phase.what, report, (performance.now() - startedAt) / 1_000)
+  return resultOf(phase.name, phase.what, seed, report, (performance.now() - startedAt) / 1_000)
 }
 
 const { seed, only = phases } = options
 const results: PhaseResult[] = []
 for (const phase of only) results.push(await runPhase(phase, seed))
-const summary = summaryOf(seed, results)
-process.stdout.write(`\n${tableOf(summary)}\n\nSeed ${seed}, ${summary.commit}, ${summary.machine}\n`)
+const summary = summaryOf(results)
+process.stdout.write(`\n${tableOf(summary)}\n\nSeed ${seed}, ${results[0]?.commit}, ${summary.machine}\n`)
 const isWhole = options.only === undefined && options.cycles === undefined
 const folder = options.write ?? (isWhole ? join(root, 'docs', 'measured') : undefined)
 if (folder !== undefined) await write(summary, folder)

@@ -1,6 +1,7 @@
 // What a campaign did and found: a table for people, JSON for programs.
 import { execFileSync } from 'node:child_process'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { machine } from '../../bench/scan/machine.js'
 import { root } from '../support/server.js'
@@ -9,6 +10,9 @@ import type { Report } from './phase.js'
 export interface PhaseResult {
   readonly name: string
   readonly what: string
+  readonly at: string
+  readonly commit: string
+  readonly seed: number
   readonly faults: number
   readonly answered: number
   readonly retried: number
@@ -23,19 +27,18 @@ export interface PhaseResult {
 }
 
 export interface Summary {
-  readonly at: string
-  readonly commit: string
   readonly machine: string
-  readonly seed: number
-  readonly seconds: number
   readonly phases: readonly PhaseResult[]
 }
 
-export function resultOf(name: string, what: string, report: Report, seconds: number): PhaseResult {
+export function resultOf(name: string, what: string, seed: number, report: Report, seconds: number): PhaseResult {
   const { faults, answered, retried, sentTwice, errands, told, worstCatchUpMs, figures, failures, notRun } = report
   return {
     name,
     what,
+    at: new Date().toISOString(),
+    commit: commit(),
+    seed,
     faults,
     answered,
     retried,
@@ -44,16 +47,13 @@ export function resultOf(name: string, what: string, report: Report, seconds: nu
     told,
     worstCatchUpMs: Math.round(worstCatchUpMs),
     seconds: Math.round(seconds),
-    figures,
+    figures: { ...figures, 'load average of the machine': loadavg()[1]?.toFixed(1) ?? '' },
     failures,
     notRun,
   }
 }
 
-export function summaryOf(seed: number, phases: readonly PhaseResult[]): Summary {
-  const seconds = phases.reduce((sum, phase) => sum + phase.seconds, 0)
-  return { at: new Date().toISOString(), commit: commit(), machine: machine(), seed, seconds, phases }
-}
+export const summaryOf = (phases: readonly PhaseResult[]): Summary => ({ machine: machine(), phases })
 
 function commit(): string {
   const git = (...args: string[]) => execFileSync('git', args, { cwd: root, encoding: 'utf8' }).trim()
@@ -100,26 +100,30 @@ export function tableOf(summary: Summary): string {
 }
 
 function markdownOf(summary: Summary): string {
-  const { at, commit: of, machine: on, seed, seconds, phases } = summary
+  const { machine: on, phases } = summary
   const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
   const sum = (pick: (phase: PhaseResult) => number) => count(phases.reduce((total, phase) => total + pick(phase), 0))
+  const rows = rowsOf(summary).map((cells, index) => {
+    const { at = '', commit: of = '', seed = 0 } = phases[index] ?? {}
+    return row([...cells, of, String(seed), at.slice(0, 10)])
+  })
   return [
     '# Chaos campaign',
     '',
-    `Written by \`npm run chaos\` on ${at.slice(0, 10)}: commit ${of}, ${on}, seed ${seed}, ${Math.round(seconds / 60)} minutes.`,
-    'Client, server and Postgres share the machine. The seed decides what is done when; how the processes interleave it',
-    'does not.',
+    `Written by \`npm run chaos\` on ${on}. Client, server and Postgres share the machine.`,
+    'The seed decides what is done when; how the processes interleave it does not. What is checked after every fault',
+    'is in `test/chaos/`.',
     '',
-    row(heads),
-    row(heads.map(() => '---')),
-    ...rowsOf(summary).map(row),
+    row([...heads, 'commit', 'seed', 'date']),
+    row([...heads, 'commit', 'seed', 'date'].map(() => '---')),
+    ...rows,
     '',
-    `Together: ${sum(({ faults }) => faults)} faults, ${sum(({ answered }) => answered)} answered scans of which`,
-    `${sum(({ sentTwice }) => sentTwice)} were sent twice at once, ${sum(({ errands }) => errands)} admin actions,`,
-    `${sum(({ told }) => told)} events on sockets. What a phase checks is in \`test/chaos/\`.`,
+    `Together: ${sum(({ answered }) => answered)} answered scans, ${sum(({ sentTwice }) => sentTwice)} of them sent twice at`,
+    `once, ${sum(({ errands }) => errands)} admin actions, ${sum(({ told }) => told)} events on sockets.`,
     '',
     ...phases.flatMap(({ name, what, figures, failures }) => [
       `**${name}**: ${what}.`,
+      '',
       ...Object.entries(figures).map(
         ([figure, value]) => `- ${figure}: ${typeof value === 'number' ? count(value) : value}`,
       ),
@@ -129,9 +133,15 @@ function markdownOf(summary: Summary): string {
   ].join('\n')
 }
 
-/** Writes `chaos.json` and `chaos.md`. */
+/** Writes `chaos.json` and `chaos.md`. Phases that were not run stay as they were last time. */
 export async function write(summary: Summary, folder: string): Promise<void> {
   await mkdir(folder, { recursive: true })
-  await writeFile(join(folder, 'chaos.json'), `${JSON.stringify(summary, null, 2)}\n`)
-  await writeFile(join(folder, 'chaos.md'), markdownOf(summary))
+  const json = join(folder, 'chaos.json')
+  const before: Summary = JSON.parse(await readFile(json, 'utf8').catch(() => '{"phases":[]}'))
+  const names = new Set([...before.phases, ...summary.phases].map(({ name }) => name))
+  const named = (phases: readonly PhaseResult[], name: string) => phases.find((phase) => phase.name === name)
+  const phases = [...names].flatMap((name) => named(summary.phases, name) ?? named(before.phases, name) ?? [])
+  const merged = { ...summary, phases }
+  await writeFile(json, `${JSON.stringify(merged, null, 2)}\n`)
+  await writeFile(join(folder, 'chaos.md'), markdownOf(merged))
 }

@@ -40,6 +40,8 @@ export interface LoadShape {
   /** After each scan of a client. */
   readonly pauseMs: number
   readonly errands: boolean
+  /** The load ends by itself after so many scans. */
+  readonly scansMax?: number
 }
 
 export interface Load {
@@ -86,9 +88,10 @@ export class World {
     return this.site.start({ env: environmentOf(this.options) })
   }
 
-  load({ http, sockets, pauseMs, errands }: LoadShape): Load {
+  load({ http, sockets, pauseMs, errands, scansMax = Number.POSITIVE_INFINITY }: LoadShape): Load {
     let enough = false
-    const isEnough = () => enough
+    const attemptsMax = this.campaign.attempts.length + scansMax
+    const isEnough = () => enough || this.campaign.attempts.length >= attemptsMax
     const ended = Promise.all([
       this.campaign.scanUntil(http, isEnough, pauseMs),
       this.campaign.scanOnSocketsUntil(sockets, isEnough, Math.max(pauseMs, 60)),

@@ -12,7 +12,7 @@ import { World } from '../world.js'
 const AWAY_MS = 60_000
 const FROZEN_MS = 20_000
 const CATCH_UP_MS_MAX = 10_000
-const PRESSURE_PER_SECOND = 800
+const PRESSURE_PER_SECOND = 600
 const SAMPLE_EVERY_MS = 1_000
 const SCANS_PER_ROUND = 9_000
 const shape = { http: 6, sockets: 0, pauseMs: 60, errands: true }

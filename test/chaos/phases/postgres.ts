@@ -4,10 +4,10 @@ import { until } from '../../support/server.js'
 import type { Phase } from '../phase.js'
 import { World } from '../world.js'
 
-const SCANS_PER_CYCLE = 450
+const SCANS_PER_CYCLE = 250
 const WHOLE_CHECK_EVERY = 10
 const CATCH_UP_MS_MAX = 10_000
-const shape = { http: 6, sockets: 2, pauseMs: 80, errands: true }
+const shape = { http: 6, sockets: 2, pauseMs: 100, errands: true, scansMax: 230 }
 
 export const postgres: Phase = {
   name: 'postgres',

@@ -1,7 +1,7 @@
 /** E1: Postgres, or the server, dies while the server starts. A start ends in time: listening, or with a clear word. */
 import { signalIfAlive } from '../../../persistence/postgres/postmaster.js'
 import { pause } from '../../support/campaign.js'
-import { within } from '../../support/server.js'
+import { until, within } from '../../support/server.js'
 import type { Phase } from '../phase.js'
 import { World } from '../world.js'
 
@@ -46,6 +46,11 @@ export const startup: Phase = {
         report.expect(`cycle ${cycle}`, isClear(failure), `an unclear end of a start: ${failure}`)
         await world.start()
       }
+      // The last kill may have come at the very end of the start: Postgres is on its way back then.
+      await until(
+        'reads are answered',
+        async () => (await world.campaign.members[0]?.get('/v1/scans/recent'))?.status === 200,
+      )
       report.found(`cycle ${cycle}`, await world.settle({ whole: cycle === cycles }))
     }
     report.figures['starts that ended with a clear error'] = failed
