@@ -62,7 +62,7 @@ export class Client {
       method,
       headers,
       ...(text === undefined ? {} : { body: text }),
-      signal: AbortSignal.timeout(20_000),
+      signal: AbortSignal.timeout(60_000),
     })
     return answerOf(response, await response.text())
   }

@@ -11,7 +11,7 @@ import { connect, type Sql } from '../../persistence/postgres/connection.js'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../persistence/postgres/embedded.js'
 import { goneWithin } from '../../persistence/postgres/postmaster.js'
 
-export const READY_WITHIN_MS = 20_000
+export const READY_WITHIN_MS = 60_000
 export const silent = pino({ level: 'silent' })
 
 export async function temporaryFolder(test: Test, mode = 0o755): Promise<string> {
