@@ -208,6 +208,8 @@ export class Clients {
   }
 
   #arrive(wish: Wish): void {
+    // A run must come to rest: what was settled is not asked for again at its end.
+    if (wish.isSettled && this.world.faults.areOver) return
     const { running } = this.deployment
     if (running === undefined) {
       this.world.story.mark('a request found no server')
