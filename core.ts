@@ -26,7 +26,7 @@ import { connect, isConnectionError, type Sql } from './persistence/postgres/con
 import { startEmbeddedPostgres } from './persistence/postgres/embedded.js'
 import { acquireShardLock } from './persistence/postgres/locks.js'
 import { migrate } from './persistence/postgres/migrations.js'
-import { OneConnection, type Transactions } from './persistence/postgres/one-connection.js'
+import { Session, type Transactions } from './persistence/postgres/session.js'
 import { Projector } from './persistence/projector/projector.js'
 import { readCheckpoint } from './persistence/restore/checkpoint.js'
 import { restoreCodeBook } from './persistence/restore/code-book.js'
@@ -139,7 +139,7 @@ async function open(
   lock.lost.then(onFatal, onFatal)
   const loyalty = createBlakjaks()
   const limits = limitsOf(settings)
-  const starting = await OneConnection.open(url, 'comptroller start')
+  const starting = await Session.open(url, 'comptroller start')
   closing.push(() => starting.end())
   await migrate(starting, schemaFolder, log)
   const startedAt = performance.now()

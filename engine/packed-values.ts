@@ -65,7 +65,7 @@ export class PackedValues {
   ) {}
 
   /** Steps over the next value, whatever is in it. */
-  skip(): void {
+  stepOver(): void {
     const { bytes } = this
     let at = this.at
     for (let left = 1; left > 0; left--) {
@@ -159,8 +159,8 @@ export class PackedValues {
   enterField(key: string): boolean {
     for (let left = this.enterMap(); left > 0; left--) {
       if (this.skipText(key)) return true
-      this.skip()
-      this.skip()
+      this.stepOver()
+      this.stepOver()
     }
     return false
   }

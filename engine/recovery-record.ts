@@ -56,7 +56,7 @@ export function readForRecovery(body: Uint8Array, factTypes: readonly string[], 
   const seq = values.number()
   const at = timeOf(values)
   const facts = factsOf(values, factTypes)
-  values.skip() // postings
+  values.stepOver() // postings
   const images = imagesOf(values)
   const deltas = listOf<[string, unknown]>(values).map(([table, delta]) => ({ table, delta }))
   const alarms = listOf<TurnRecord['alarms'][number]>(values)
@@ -73,9 +73,9 @@ function asBuffer(bytes: Uint8Array): Buffer {
 /** The time of the input that is next: its second value. */
 function timeOf(values: PackedValues): number {
   const count = values.enterArray()
-  values.skip()
+  values.stepOver()
   const at = values.number()
-  for (let left = count - 2; left > 0; left--) values.skip()
+  for (let left = count - 2; left > 0; left--) values.stepOver()
   return at
 }
 
@@ -86,7 +86,7 @@ function factsOf(values: PackedValues, types: readonly string[]): readonly Packe
     const start = values.at
     const isWanted = values.enterField('type') && types.some((type) => values.isText(type))
     values.at = start
-    values.skip()
+    values.stepOver()
     if (!isWanted) continue
     facts ??= []
     facts.push(new PackedFact(bytes, start, values.at))
@@ -106,7 +106,7 @@ function imagesOf(values: PackedValues): RecoveryRecord['images'] {
 /** The array that is next, unpacked; it is mostly empty. */
 function listOf<Part>(values: PackedValues): readonly Part[] {
   const { bytes, at: start } = values
-  values.skip()
+  values.stepOver()
   const end = values.at
   return end === start + 1 ? none : unpackBytes<Part[]>({ bytes, start, end })
 }
@@ -123,7 +123,7 @@ function idempotencyOf(values: PackedValues, replies: Slabs): Idempotency {
     else {
       assert(values.skipText('outcome'), 'a repeat has a field that is not known')
       const start = values.at
-      values.skip()
+      values.stepOver()
       outcome = replies.copy({ bytes: values.bytes, start, end: values.at })
     }
   }

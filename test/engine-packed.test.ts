@@ -37,7 +37,7 @@ t.test('whatever is packed is stepped over to its last byte', (t) => {
       const walk = new PackedValues(packed, 0)
       for (const item of values) {
         const start = walk.at
-        walk.skip()
+        walk.stepOver()
         const again = unpackBytes({ bytes: packed, start, end: walk.at })
         if (Buffer.compare(pack(again), pack(item)) !== 0) throw new Error('another value was stepped over')
       }
@@ -45,8 +45,8 @@ t.test('whatever is packed is stepped over to its last byte', (t) => {
     }),
     { numRuns: 400 },
   )
-  t.throws(() => new PackedValues(Buffer.from([0xc1]), 0).skip(), /begins no packed value/)
-  t.throws(() => new PackedValues(Buffer.from(pack('cut short')).subarray(0, 4), 0).skip(), /cut short/)
+  t.throws(() => new PackedValues(Buffer.from([0xc1]), 0).stepOver(), /begins no packed value/)
+  t.throws(() => new PackedValues(Buffer.from(pack('cut short')).subarray(0, 4), 0).stepOver(), /cut short/)
   t.end()
 })
 

@@ -149,7 +149,9 @@ class Run {
     const isQuiet = () => {
       const { running } = deployment
       if (running === undefined) return false
-      const { alarms, outstanding_messages, last_seq } = running.shard.gauges()
+      const { alarms, outstanding_messages, loading_inputs, last_seq } = running.shard.gauges()
+      // Who gave up waiting may have an input that still waits for the database.
+      if (loading_inputs !== 0) return false
       return alarms === 0 && outstanding_messages === 0 && world.postgres.tables.appliedSeq === last_seq
     }
     await this.#until('liveness: everything comes to rest', isQuiet)

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { DomainError, type ErrorKind } from '../../engine/errors.js'
 import { errorCode, type Transaction } from './connection.js'
-import type { Transactions } from './one-connection.js'
+import type { Transactions } from './session.js'
 
 const LOCK_KEY = 'comptroller/migrations'
 const LOCK_TIMEOUT_MS = 1_000

@@ -8,10 +8,10 @@
  * F3 The mark of the shard is locked meanwhile, as it is by every batch: nothing else changes the chunks.
  */
 
+import type { Session } from '../postgres/session.js'
 import { eachScan, packedScans } from '../scanned-codes.js'
 import { arrayText } from './columns.js'
 import type { ProjectorLimits } from './limits.js'
-import type { Session } from './session.js'
 
 /** Scans on their way into the chunks. */
 interface Fold {

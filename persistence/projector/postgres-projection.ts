@@ -2,12 +2,12 @@
 import postgres from 'postgres'
 import { pack } from '../../engine/record.js'
 import { errorCode } from '../postgres/connection.js'
+import { Session } from '../postgres/session.js'
 import type { ParkedRow, RowKey } from './batch.js'
 import { CodeFold } from './code-fold.js'
 import { arrayText, rowJson } from './columns.js'
 import type { ProjectorLimits } from './limits.js'
 import { type ProjectionSession, RowRefusedError } from './port.js'
-import { Session } from './session.js'
 import type { Write } from './target.js'
 
 export class PostgresProjection implements ProjectionSession {

@@ -10,13 +10,13 @@
  *    written: no fact that changes rows by key is ever unreadable.
  */
 import { unpack } from '../../engine/record.js'
+import { Session } from '../postgres/session.js'
 import { Batch } from './batch.js'
 import type { AnyRow } from './columns.js'
 import { foldFact, targets } from './fold.js'
 import { isNeededAtStart, targetOf } from './parking.js'
 import { RowRefusedError } from './port.js'
 import { writeRows } from './postgres-projection.js'
-import { Session } from './session.js'
 import { type Write, writesOf } from './target.js'
 
 /** How long a retry waits for a batch under way. */

@@ -1,6 +1,6 @@
 import { assert } from '../../engine/assert.js'
 import type { Transaction } from '../postgres/connection.js'
-import type { Transactions } from '../postgres/one-connection.js'
+import type { Transactions } from '../postgres/session.js'
 
 /** For sorting and grouping, which would use the disk with what Postgres allows by default. */
 const WORK_MEMORY = '256MB'

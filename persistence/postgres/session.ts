@@ -1,5 +1,5 @@
 /**
- * One connection on which a transaction is a transaction.
+ * One connection on which a transaction is a transaction, for work that must not go on elsewhere when it dies.
  *
  * The driver (postgres 3.4.9) fails in three ways when a connection dies inside its `begin`: it throws where nothing
  * can catch it, it may leave the connection unable to send, and it may run the rest of the transaction outside of it
@@ -8,17 +8,20 @@
  * C1 A session never reconnects, and sends nothing once its connection is lost.
  * C2 Everything that waits when the connection is lost fails.
  */
-import type { ReservedSql } from 'postgres'
-import { DomainError } from '../../engine/errors.js'
-import { connectSession, type Sql } from '../postgres/connection.js'
+import { connectSession, postgresLost, type Reserved, type Sql, type Transaction } from './connection.js'
 
 export type Parameter = string | number | bigint
 export type Result = readonly Readonly<Record<string, unknown>>[] & { readonly count: number }
 
-export class Session {
+/** What runs transactions: a pool, or a session. */
+export interface Transactions {
+  begin<Done>(mode: string, work: (tx: Transaction) => Promise<Done>): Promise<unknown>
+}
+
+export class Session implements Transactions {
   readonly #sql: Sql
   readonly #waiting = new Set<(error: Error) => void>()
-  #reserved: ReservedSql<{ bigint: bigint }> | undefined
+  #reserved: Reserved | undefined
   #isLost = false
 
   private constructor(url: string, applicationName: string) {
@@ -47,8 +50,8 @@ export class Session {
   }
 
   /** Commits what `work` does, or nothing of it. If the connection is lost at the commit, its fate is unknown. */
-  async transaction<Done>(work: () => Promise<Done>): Promise<Done> {
-    await this.query('begin')
+  async transaction<Done>(work: () => Promise<Done>, mode = ''): Promise<Done> {
+    await this.query(`begin ${mode}`)
     try {
       const done = await work()
       await this.query('commit')
@@ -56,6 +59,15 @@ export class Session {
     } catch (error) {
       if (!this.#isLost) await this.query('rollback')
       throw error
+    }
+  }
+
+  /** {@link transaction} for work that is written with the driver's templates. Rejects with `postgres_lost`. */
+  async begin<Done>(mode: string, work: (tx: Transaction) => Promise<Done>): Promise<Done> {
+    try {
+      return await this.transaction(() => this.#unlessLost(() => work(this.#templates())), mode)
+    } catch (error) {
+      throw this.#isLost ? postgresLost() : error
     }
   }
 
@@ -76,26 +88,38 @@ export class Session {
     await this.#sql.end({ timeout: 0 })
   }
 
+  /** The connection as the driver gives it to a transaction, but for C1. */
+  #templates(): Transaction {
+    const guard = <Send extends (...input: never[]) => unknown>(send: Send) =>
+      new Proxy(send, {
+        apply: (target, self, input) => {
+          if (this.#isLost) throw postgresLost() // C1
+          return Reflect.apply(target, self, input)
+        },
+      })
+    const reserved = this.#reserved
+    if (reserved === undefined) throw postgresLost()
+    return Object.assign(guard(reserved.bind(undefined)), { unsafe: guard(reserved.unsafe) }) as unknown as Transaction
+  }
+
   #onLost(): void {
     this.#isLost = true // C1
     // The driver may have a better error for them; it comes within this turn of the event loop.
     setImmediate(() => {
-      for (const fail of this.#waiting) fail(lost()) // C2
+      for (const fail of this.#waiting) fail(postgresLost()) // C2
     })
   }
 
-  #unlessLost<Done>(work: () => Promise<Done>): Promise<Done> {
+  #unlessLost<Done>(work: () => PromiseLike<Done>): Promise<Done> {
     return new Promise((resolve, reject) => {
       if (this.#isLost) {
-        reject(lost()) // C1
+        reject(postgresLost()) // C1
         return
       }
       this.#waiting.add(reject)
-      work()
+      Promise.resolve(work())
         .then(resolve, reject)
         .finally(() => this.#waiting.delete(reject))
     })
   }
 }
-
-const lost = () => new DomainError('unavailable', 'postgres_unavailable', 'The connection to Postgres is lost')
