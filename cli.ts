@@ -1,10 +1,11 @@
 /** `comptroller`: the command line. Run `comptroller --help`. */
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import pino from 'pino'
 import { ApiClient, CliError, findServer } from './cli/api.js'
 import { exportCodesTo, generateCodes, importFeedbackFrom } from './cli/codes.js'
 import { exitCodeOf } from './cli/exit-codes.js'
 import { inspectJournal, repairJournalOf, verifyJournalOf } from './cli/journal.js'
+import { count } from './cli/options.js'
 import { listParkedRows, retryAllParkedRows, retryParkedRow, showParkedRow } from './cli/parked.js'
 import { runTraffic } from './cli/traffic.js'
 import { DomainError } from './engine/errors.js'
@@ -13,12 +14,6 @@ import { JournalDamagedError, JournalLockedError } from './persistence/journal/e
 import { readSettings, SettingsError } from './settings.js'
 
 const settings = () => readSettings(process.env)
-
-function positiveInteger(text: string): number {
-  const value = Number(text.replaceAll('_', ''))
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number above zero.')
-  return value
-}
 
 const url = new Option('--url <url>', 'the server; by default the one that runs on DATA_DIR')
 
@@ -47,8 +42,8 @@ program
 program
   .command('seed')
   .description('fill the data of a stopped server with members and active codes')
-  .option('--users <n>', 'members to add', positiveInteger)
-  .option('--codes <n>', 'active codes to add', positiveInteger)
+  .option('--users <n>', 'members to add', count)
+  .option('--codes <n>', 'active codes to add', count)
   .action(async ({ users = 0, codes = 0 }: { users?: number; codes?: number }) => {
     const { seed } = await import('./cli/seed.js')
     return seed(settings(), users, codes)
@@ -57,8 +52,8 @@ program
 program
   .command('traffic')
   .description('send realistic scans to a running server at a fixed rate, and show live numbers')
-  .option('--rate <n>', 'scans a second', positiveInteger, 50)
-  .option('--seconds <n>', 'how long', positiveInteger, 60)
+  .option('--rate <n>', 'scans a second', count, 50)
+  .option('--seconds <n>', 'how long', count, 60)
   .addOption(url)
   .action(async (options: { rate: number; seconds: number; url?: string }) =>
     runTraffic(await adminApi(options), options),
@@ -68,8 +63,8 @@ const journal = program.command('journal').description('look into the journal of
 journal
   .command('inspect')
   .description('list segments, or with --from the records themselves as JSON lines')
-  .option('--from <seq>', 'first record to print', positiveInteger)
-  .option('--limit <n>', 'records to print', positiveInteger, 20)
+  .option('--from <seq>', 'first record to print', count)
+  .option('--limit <n>', 'records to print', count, 20)
   .action((options: { from?: number; limit: number }) => inspectJournal(settings().DATA_DIR, options))
 journal
   .command('verify')
@@ -85,7 +80,7 @@ const codes = program.command('codes').description('batches of codes, through th
 codes
   .command('generate')
   .description('generate a batch and wait until it is complete')
-  .requiredOption('--quantity <n>', 'how many', positiveInteger)
+  .requiredOption('--quantity <n>', 'how many', count)
   .option('--name <text>', 'name of the batch', 'batch')
   .option('--sku <sku>', 'product', 'SPEARMINT-3MG')
   .addOption(url)
@@ -97,7 +92,7 @@ codes
 codes
   .command('export')
   .description('write the codes of a batch as CSV')
-  .argument('<batch>', 'its number', positiveInteger)
+  .argument('<batch>', 'its number', count)
   .option('--out <file>', 'a file instead of standard output')
   .addOption(url)
   .action(async (batch: number, options: { out?: string; url?: string }) =>
@@ -125,13 +120,13 @@ parked
 parked
   .command('show')
   .description('one of them, with its contents')
-  .argument('<id>', 'its number', positiveInteger)
+  .argument('<id>', 'its number', count)
   .addOption(url)
   .action(async (id: number, options: { url?: string }) => showParkedRow(await adminApi(options), id))
 parked
   .command('retry')
   .description('write one after all, or --all; exits with 1 if any stays parked')
-  .argument('[id]', 'its number', positiveInteger)
+  .argument('[id]', 'its number', count)
   .option('--all', 'every one, oldest first')
   .addOption(url)
   .action(async (id: number | undefined, options: { all?: boolean; url?: string }) => {

@@ -2,7 +2,8 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
+import { count } from '../cli/options.js'
 import { sampleProcesses } from './load/processes.js'
 import { runPart } from './recovery/part.js'
 import { onPostgres } from './recovery/postgres.js'
@@ -33,12 +34,6 @@ interface Options {
   readonly runs: number
   readonly targets: boolean
   readonly data?: string
-}
-
-function count(text: string): number {
-  const value = Number(text.replaceAll('_', ''))
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number above zero.')
-  return value
 }
 
 const options = new Command('bench:recovery')

@@ -2,8 +2,9 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import pino from 'pino'
+import { count } from '../cli/options.js'
 import { connect, type Sql } from '../persistence/postgres/connection.js'
 import { startEmbeddedPostgres } from '../persistence/postgres/embedded.js'
 import { machine } from './scan/machine.js'
@@ -24,12 +25,6 @@ interface Options {
   readonly targets: boolean
   readonly data?: string
   readonly nodeArg: readonly string[]
-}
-
-function count(text: string): number {
-  const value = Number(text.replaceAll('_', ''))
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number above zero.')
-  return value
 }
 
 const options = new Command('bench:scan')

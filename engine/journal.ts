@@ -15,8 +15,8 @@ export interface Journal {
    * Throws, with nothing appended, after a failure or when the backlog limit is reached.
    */
   append(seq: number, body: Uint8Array): void
-  /** Entries from `fromSeq` to what is durable at the time of the call, in order. */
-  read(fromSeq: number): AsyncIterable<JournalEntry>
+  /** Entries from `fromSeq` to what is durable at the time of the call, in order, as many at once as come at once. */
+  read(fromSeq: number): AsyncIterable<readonly JournalEntry[]>
   /** Drops whole segments that hold only records <= throughSeq. */
   truncate(throughSeq: number): Promise<void>
   /** Flushes what is buffered, then closes. */

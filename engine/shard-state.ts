@@ -7,6 +7,7 @@ import { Alarms } from './alarms.js'
 import { assert } from './assert.js'
 import type { Program } from './command.js'
 import { IdempotencyWindow } from './idempotency.js'
+import type { JournalEntry } from './journal.js'
 import { Slabs } from './packed-values.js'
 import { type Message, type TurnRecord, unpackImage } from './record.js'
 import { type RecoveryRecord, readForRecovery } from './recovery-record.js'
@@ -77,8 +78,13 @@ export class ShardState {
     for (const fact of facts) for (const view of this.program.views) view.fold(fact, at, seq)
   }
 
-  /** A record read back from the journal. */
-  apply(body: Uint8Array): void {
+  /** The records after the checkpoint, read back from the journal. */
+  async recover(read: AsyncIterable<readonly JournalEntry[]>): Promise<void> {
+    for await (const entries of read) for (const { body } of entries) this.#apply(body)
+    this.residents.recovered()
+  }
+
+  #apply(body: Uint8Array): void {
     const record = readForRecovery(body, this.#foldedFacts, this.#replies)
     for (const { actor, image } of record.images) {
       const type = this.#types.get(actor.slice(0, actor.indexOf('/')))
@@ -88,11 +94,6 @@ export class ShardState {
     const { seq, at } = record
     this.#follow(record, at)
     for (const fact of record.facts) for (const view of this.program.views) view.restore(fact, at, seq)
-  }
-
-  /** Every record was read back. */
-  recovered(): void {
-    this.residents.recovered()
   }
 
   /** Postgres holds everything up to `seq`. */

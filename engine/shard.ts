@@ -95,8 +95,7 @@ export class Shard {
   async recover(checkpoint: Checkpoint): Promise<{ records: number }> {
     assert(this.#lifecycle === 'new', 'a shard recovers once')
     this.#state.restore(checkpoint)
-    for await (const { body } of this.journal.read(checkpoint.appliedSeq + 1)) this.#state.apply(body)
-    this.#state.recovered()
+    await this.#state.recover(this.journal.read(checkpoint.appliedSeq + 1))
     const { seq } = this.#state
     assert(seq === this.journal.lastSeq, `the journal was read to ${seq}, but it ends at ${this.journal.lastSeq}`)
     assert(this.#lifecycle === 'new', 'the shard was stopped while it recovered')

@@ -4,6 +4,7 @@ import type { CodeHistory } from '../actors/codes/code-history.js'
 import type { LoyaltyProgram } from '../actors/programs/loyalty.js'
 import type { RecentScan } from '../actors/user/recent-scans.js'
 import type { ScanFlag } from '../actors/user/scan-flag.js'
+import type { ParkedDetail, ParkedSummary } from '../engine/parked-row.js'
 import type { Shard } from '../engine/shard.js'
 import type { LoginGuard } from './auth/login-guard.js'
 import type { OneTimeCodes } from './auth/one-time-codes.js'
@@ -24,27 +25,12 @@ export interface ColdReads {
   batchTimes(): Promise<readonly { readonly batch: number; readonly exportedAt: number | null }[]>
 }
 
-/** A row that Postgres refused (P3). Times are milliseconds. */
-export interface ParkedSummary {
-  readonly id: number
-  readonly seq: number
-  readonly table: string
-  readonly kind: 'put' | 'patch' | 'remove' | 'fact'
-  readonly key: string | null
-  readonly errorCode: string
-  readonly error: string
-  readonly parkedAt: number
-  readonly attempts: number
-  readonly triedAt: number | null
-  readonly resolvedAt: number | null
-}
-
 export interface ParkedRowsPort {
   /** Parked now. */
   readonly count: number
   /** Oldest first. */
   list(page: { isResolved: boolean; afterId: number; limit: number }): Promise<readonly ParkedSummary[]>
-  find(id: number): Promise<(ParkedSummary & { readonly row: unknown }) | null>
+  find(id: number): Promise<ParkedDetail | null>
   /** Writes the row and those under its key after all; `error` says why they stay. */
   retry(
     id: number,

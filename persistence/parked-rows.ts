@@ -1,9 +1,10 @@
 /** The parked rows of a shard (P3): how many there are, for alerting, and what an operator does with them. */
 import type { Logger } from 'pino'
+import type { ParkedDetail, ParkedSummary } from '../engine/parked-row.js'
 import type { Sql } from './postgres/connection.js'
 import type { Projector } from './projector/projector.js'
 import { ParkedRetry, type RetryAllOutcome, type RetryOutcome } from './projector/retry.js'
-import { countParked, findParked, listParked, type ParkedDetail, type ParkedSummary } from './queries/parked.js'
+import { countParked, findParked, listParked } from './queries/parked.js'
 
 /** They also go by hand, with SQL. */
 const RECOUNT_INTERVAL_MS = 15_000

@@ -41,9 +41,11 @@ t.test('every record comes once, in order, as it was written', async (t) => {
   t.teardown(() => journal.close())
   for (const fromSeq of [1, 7_001]) {
     let nextSeq = fromSeq
-    for await (const { seq, body } of journal.read(fromSeq)) {
-      if (seq !== nextSeq || !bodyOf(seq).equals(body)) t.fail(`record ${nextSeq} was read as ${seq}`)
-      nextSeq += 1
+    for await (const entries of journal.read(fromSeq)) {
+      for (const { seq, body } of entries) {
+        if (seq !== nextSeq || !bodyOf(seq).equals(body)) t.fail(`record ${nextSeq} was read as ${seq}`)
+        nextSeq += 1
+      }
     }
     t.equal(nextSeq, RECORDS + 1)
   }
@@ -59,9 +61,11 @@ t.test('damage is reported as a plain reader reports it, and nothing behind it i
   t.type(expected, JournalDamagedError)
   let nextSeq = 1
   const found = await (async () => {
-    for await (const { seq } of readAhead({ directory, fromSeq: 1, throughSeq: RECORDS })) {
-      if (seq !== nextSeq) t.fail(`record ${nextSeq} was read as ${seq}`)
-      nextSeq += 1
+    for await (const entries of readAhead({ directory, fromSeq: 1, throughSeq: RECORDS })) {
+      for (const { seq } of entries) {
+        if (seq !== nextSeq) t.fail(`record ${nextSeq} was read as ${seq}`)
+        nextSeq += 1
+      }
     }
     return undefined
   })().catch((error: unknown) => error)
@@ -72,7 +76,7 @@ t.test('damage is reported as a plain reader reports it, and nothing behind it i
 
 t.test('who stops reading leaves no thread behind', async (t) => {
   const { directory } = await longJournal(t)
-  for await (const { seq } of readAhead({ directory, fromSeq: 1, throughSeq: RECORDS })) if (seq === 5) break
+  for await (const [first] of readAhead({ directory, fromSeq: 1, throughSeq: RECORDS })) if (first?.seq === 1) break
   const threads = () => process.getActiveResourcesInfo().filter((name) => name === 'MessagePort' || name === 'Worker')
   t.same(threads(), [])
 })

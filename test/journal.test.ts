@@ -35,7 +35,7 @@ t.test('records survive rotation, close and reopen, whatever their size', async 
   }
   const { journal } = await openAt(directory, options)
   const found: Buffer[] = []
-  for await (const { body } of journal.read(1)) found.push(Buffer.from(body))
+  for await (const entries of journal.read(1)) found.push(...entries.map(({ body }) => Buffer.from(body)))
   t.same(
     found,
     [1, 2, 3].flatMap((fill) => sizes.map((bytes) => Buffer.alloc(bytes, fill))),
@@ -291,7 +291,7 @@ t.test(
         await crashedAfter(directory, count)
         const { journal } = await openAt(directory)
         const bodies: Uint8Array[] = []
-        for await (const entry of journal.read(1)) bodies.push(Buffer.from(entry.body))
+        for await (const entries of journal.read(1)) bodies.push(...entries.map(({ body }) => Buffer.from(body)))
         await journal.close()
         const all = [...acknowledged.flat(), ...unacknowledged].map((each) => Buffer.from(each))
         t.ok(bodies.length === count || bodies.length === all.length)

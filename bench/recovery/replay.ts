@@ -63,11 +63,11 @@ function partOf(journal: FileJournal, lastSeq: number): Journal {
     append: refuse,
     truncate: refuse,
     close: refuse,
-    async *read(fromSeq: number): AsyncGenerator<JournalEntry> {
+    async *read(fromSeq: number): AsyncGenerator<readonly JournalEntry[]> {
       if (fromSeq > lastSeq) return
-      for await (const entry of journal.read(fromSeq)) {
-        yield entry
-        if (entry.seq === lastSeq) return
+      for await (const entries of journal.read(fromSeq)) {
+        yield entries.filter(({ seq }) => seq <= lastSeq)
+        if ((entries.at(-1)?.seq ?? 0) >= lastSeq) return
       }
     },
   }

@@ -53,9 +53,9 @@ export class History {
         onAppend(seq, body)
       },
       async *read(fromSeq) {
-        for await (const entry of journal.read(fromSeq)) {
-          onRead(entry)
-          yield entry
+        for await (const entries of journal.read(fromSeq)) {
+          entries.forEach(onRead)
+          yield entries
         }
       },
       truncate: (throughSeq) => journal.truncate(throughSeq),

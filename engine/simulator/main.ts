@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { Presets, SingleBar } from 'cli-progress'
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { wholeNumber } from '../../cli/options.js'
 import { type Campaign, missedMarks, requiredMarks, survivingFailedChecks } from './campaign.js'
 import { type Fault, faults } from './faults.js'
 import { plants } from './plants.js'
@@ -28,12 +29,6 @@ interface Options {
   readonly plant?: string
 }
 
-function whole(text: string): number {
-  const value = Number(text.replaceAll('_', ''))
-  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('It must be a whole number.')
-  return value
-}
-
 function faultsNamed(text: string): ReadonlySet<Fault> {
   const names = text.split(',').map((name) => name.trim())
   const unknown = names.find((name) => !faults.includes(name as Fault))
@@ -53,13 +48,13 @@ function setOption(flags: string, what: string, parse: (text: string) => Readonl
 
 const options = new Command('simulate')
   .description('Runs the whole server on a simulated disk, database, clock and network, under faults drawn from seeds.')
-  .option('--seeds <n>', 'how many seeds to run', whole, 1_000)
-  .option('--first <n>', 'the first of them', whole, 1)
-  .option('--threads <n>', 'how many at once', whole, availableParallelism())
+  .option('--seeds <n>', 'how many seeds to run', wholeNumber, 1_000)
+  .option('--first <n>', 'the first of them', wholeNumber, 1)
+  .option('--threads <n>', 'how many at once', wholeNumber, availableParallelism())
   .option('--write <file>', 'where to write a summary as Markdown')
-  .option('--seed <n>', 'only this one, and shrink it to a short story if it fails', whole)
+  .option('--seed <n>', 'only this one, and shrink it to a short story if it fails', wholeNumber)
   .option('--trace', 'with --seed: tell everything that happens')
-  .option('--steps <n>', 'with --seed: how many things clients ask for', whole, STEPS)
+  .option('--steps <n>', 'with --seed: how many things clients ask for', wholeNumber, STEPS)
   .addOption(setOption('--without <faults>', 'faults to leave out', faultsNamed))
   .addOption(setOption('--skip <places>', 'steps to leave out', places))
   .option('--plant <bug>', 'with --seed: put a known bug in first, to see it caught', plantNamed)
@@ -67,7 +62,7 @@ const options = new Command('simulate')
   .opts<Options>()
 
 function places(text: string): ReadonlySet<number> {
-  return new Set(text.split(',').map(whole))
+  return new Set(text.split(',').map(wholeNumber))
 }
 
 function print(line = ''): void {

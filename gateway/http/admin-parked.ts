@@ -1,7 +1,8 @@
 /** Rows that Postgres refused (P3), for operators: to see them, and to write them after all. */
 import { z } from 'zod'
 import { DomainError } from '../../engine/errors.js'
-import type { ParkedSummary, Services } from '../services.js'
+import type { ParkedSummary } from '../../engine/parked-row.js'
+import type { Services } from '../services.js'
 import { defineRoute, type Route } from './toolkit/route.js'
 
 /** Rows or keys one request retries: each is a transaction. */

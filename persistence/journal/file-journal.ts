@@ -174,17 +174,17 @@ export class FileJournal implements Journal {
     if (this.#flushing === 'idle') this.#scheduleFlush()
   }
 
-  read(fromSeq: number): AsyncGenerator<JournalEntry> {
+  read(fromSeq: number): AsyncGenerator<readonly JournalEntry[]> {
     const throughSeq = this.#durableSeq
     const isLong = throughSeq - fromSeq >= READ_AHEAD_RECORDS_MIN
     if (isLong && this.#files === nodeFiles) return readAhead({ directory: this.#directory, fromSeq, throughSeq })
     return this.#readHere(fromSeq, throughSeq)
   }
 
-  async *#readHere(fromSeq: number, throughSeq: number): AsyncGenerator<JournalEntry> {
+  async *#readHere(fromSeq: number, throughSeq: number): AsyncGenerator<readonly JournalEntry[]> {
     const reader = new JournalReader({ directory: this.#directory, files: this.#files, fromSeq })
     try {
-      while (reader.nextSeq <= throughSeq) yield* await reader.next(throughSeq)
+      while (reader.nextSeq <= throughSeq) yield await reader.next(throughSeq)
     } finally {
       await reader.close()
     }

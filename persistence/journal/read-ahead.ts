@@ -38,19 +38,27 @@ export function packChunk(entries: readonly JournalEntry[]): Uint8Array<ArrayBuf
   return bytes
 }
 
-export async function* readAhead(stretch: Stretch): AsyncGenerator<JournalEntry> {
+function unpackChunk({ bytes: { buffer, byteOffset, length } }: Chunk, firstSeq: number): JournalEntry[] {
+  const bytes = Buffer.from(buffer, byteOffset, length)
+  const entries: JournalEntry[] = []
+  for (let at = 0; at < length; ) {
+    const start = at + LENGTH_BYTES
+    at = start + bytes.readUInt32LE(at)
+    entries.push({ seq: firstSeq + entries.length, body: bytes.subarray(start, at) })
+  }
+  return entries
+}
+
+export async function* readAhead(stretch: Stretch): AsyncGenerator<readonly JournalEntry[]> {
   const { directory, throughSeq } = stretch
   let nextSeq = stretch.fromSeq
   const worker = new Worker(new URL('./read-ahead-worker.js', import.meta.url), { workerData: stretch })
   try {
     for await (const [chunk] of on(worker, 'message', { close: ['exit'] }) as AsyncIterable<[Chunk]>) {
-      const bytes = Buffer.from(chunk.bytes.buffer, chunk.bytes.byteOffset, chunk.bytes.length)
-      for (let at = 0; at < bytes.length; nextSeq++) {
-        const start = at + LENGTH_BYTES
-        at = start + bytes.readUInt32LE(at)
-        yield { seq: nextSeq, body: bytes.subarray(start, at) }
-      }
       worker.postMessage('next')
+      const entries = unpackChunk(chunk, nextSeq)
+      nextSeq += entries.length
+      yield entries
     }
   } catch {
     // What is wrong, the reader below finds too.
@@ -59,7 +67,7 @@ export async function* readAhead(stretch: Stretch): AsyncGenerator<JournalEntry>
   }
   const reader = new JournalReader({ directory, fromSeq: nextSeq })
   try {
-    while (reader.nextSeq <= throughSeq) yield* await reader.next(throughSeq)
+    while (reader.nextSeq <= throughSeq) yield await reader.next(throughSeq)
   } finally {
     await reader.close()
   }

@@ -1,27 +1,7 @@
 /** Parked rows (P3) for operators. Times are milliseconds. */
+
+import type { ParkedDetail, ParkedSummary } from '../../engine/parked-row.js'
 import type { Sql } from '../postgres/connection.js'
-
-export interface ParkedSummary {
-  readonly id: number
-  readonly seq: number
-  /** Of the row; `fact <type>` where no row could be made. */
-  readonly table: string
-  readonly kind: 'put' | 'patch' | 'remove' | 'fact'
-  /** Rows under one key are retried together, in order. */
-  readonly key: string | null
-  /** Of Postgres; `unreadable` for a fact, `behind` for what waits for a row parked before it, `no_row`. */
-  readonly errorCode: string
-  readonly error: string
-  readonly parkedAt: number
-  readonly attempts: number
-  readonly triedAt: number | null
-  readonly resolvedAt: number | null
-}
-
-export interface ParkedDetail extends ParkedSummary {
-  /** Null once it is where it belongs. */
-  readonly row: unknown
-}
 
 interface Stored {
   id: bigint

@@ -1,6 +1,7 @@
 /** `npm run chaos`: real processes, real Postgres, real files, hurt at random moments under load; then everything is checked. */
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
+import { count } from '../../cli/options.js'
 import { withProgress } from '../../cli/progress.js'
 import { Random } from '../../engine/simulator/random.js'
 import { root } from '../support/server.js'
@@ -26,12 +27,6 @@ interface Options {
   readonly seed: number
   readonly keep?: boolean
   readonly write?: string
-}
-
-function count(text: string): number {
-  const value = Number(text.replaceAll('_', ''))
-  if (!Number.isSafeInteger(value) || value < 1) throw new InvalidArgumentError('It must be a whole number above zero.')
-  return value
 }
 
 function phasesNamed(text: string): readonly Phase[] {

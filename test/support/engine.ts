@@ -51,12 +51,12 @@ export class HandJournal implements Journal {
   }
 
   /** Every body is a view into one buffer that is used again, as the port allows. */
-  async *read(fromSeq: number): AsyncGenerator<JournalEntry> {
+  async *read(fromSeq: number): AsyncGenerator<readonly JournalEntry[]> {
     const buffer = Buffer.alloc(Math.max(0, ...this.bodies.map(({ length }) => length)))
     for (let seq = fromSeq; seq <= this.#durableSeq; seq++) {
       const body = this.body(seq)
       buffer.set(body)
-      yield { seq, body: buffer.subarray(0, body.length) }
+      yield [{ seq, body: buffer.subarray(0, body.length) }]
       buffer.fill(0xc1)
     }
   }

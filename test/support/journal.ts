@@ -56,9 +56,11 @@ export async function journalOf(batches: number, options: Partial<FileJournalOpt
   return directory
 }
 
-export async function collect(entries: AsyncIterable<JournalEntry>): Promise<string[]> {
+export async function collect(read: AsyncIterable<readonly JournalEntry[]>): Promise<string[]> {
   const found: string[] = []
-  for await (const { seq, body } of entries) found.push(`${seq}:${Buffer.from(body).toString('latin1')}`)
+  for await (const entries of read) {
+    for (const { seq, body } of entries) found.push(`${seq}:${Buffer.from(body).toString('latin1')}`)
+  }
   return found
 }
 

@@ -229,6 +229,12 @@ export function frame(text: string): Buffer {
 }
 
 /** A WebSocket client that reads only when told to, as on a bad network. */
+/** The offset that a message ends with. */
+function offsetOf(message: string): number | undefined {
+  const offset = /"offset":(\d+)\}\]$/.exec(message)?.[1]
+  return offset === undefined ? undefined : Number(offset)
+}
+
 export class RawWebSocket {
   readonly messages: string[] = []
   closed = false
@@ -274,11 +280,16 @@ export class RawWebSocket {
     })
   }
 
+  /** Of what was said last, under whatever name. */
+  get lastOffset(): number | undefined {
+    return offsetOf(this.messages.at(-1) ?? '')
+  }
+
   /** The offsets of what was said under an event name; quicker than {@link said}. */
   offsets(event: string): number[] {
     return this.messages.flatMap((message) => {
-      const offset = message.includes(`["${event}",`) ? /"offset":(\d+)\}\]$/.exec(message)?.[1] : undefined
-      return offset === undefined ? [] : [Number(offset)]
+      const offset = message.includes(`["${event}",`) ? offsetOf(message) : undefined
+      return offset === undefined ? [] : [offset]
     })
   }
 
