@@ -1,0 +1,133 @@
+/**
+ * What the payout pipeline needs of a chain, the same for all of them. An adapter keeps nothing that matters: what was
+ * signed and what became of it stands in the core's payouts, so it can be asked again by anybody at any time.
+ *
+ * S1 `sign` never broadcasts and `broadcast` never signs: between them the caller makes the bytes durable.
+ * S2 `broadcast` sends bytes that were signed before; `replace` signs for the same nonce.
+ * S3 Only `observe` says what became of a payout, and it says `lost` only when that is final.
+ */
+
+/** A transfer that was decided. Amounts are minor units of the wallet's asset. */
+export interface Transfer {
+  readonly payoutId: string
+  readonly to: string
+  readonly amount: bigint
+  /** Allocated by the core, without gaps; null on chains that have none. */
+  readonly nonce: number | null
+}
+
+/** Bytes that pay a transfer, once, whenever somebody sends them. */
+export interface SignedTransaction {
+  /** Its hash or first signature: known before it is sent. */
+  readonly hash: string
+  /** As the node takes it: hexadecimal (EVM) or base64 (Solana). */
+  readonly raw: string
+  readonly terms: Terms
+}
+
+/** What the bytes depend on besides the transfer. */
+export type Terms =
+  | { readonly kind: 'evm'; readonly maxFeePerGas: bigint; readonly maxPriorityFeePerGas: bigint; readonly gas: bigint }
+  | { readonly kind: 'solana'; readonly blockhash: string; readonly lastValidBlockHeight: number }
+
+/** A transfer with everything that was ever signed for it, oldest first. Any one of them may be on chain. */
+export interface OpenTransfer extends Transfer {
+  readonly signed: readonly SignedTransaction[]
+}
+
+export type Broadcast =
+  /** The node has it, now or already. */
+  | { readonly kind: 'accepted' }
+  /** This node refuses it now. Nothing follows from that: another may have it. */
+  | { readonly kind: 'refused'; readonly code: BroadcastRefusal; readonly message: string }
+  /** No answer, or none that says anything. */
+  | { readonly kind: 'unknown'; readonly message: string }
+
+export type BroadcastRefusal = 'nonce_used' | 'underpriced' | 'no_gas' | 'expired' | 'failed_preflight' | 'other'
+
+export type Observation =
+  /** Some node has it and it is not mined. */
+  | { readonly kind: 'pending' }
+  /** No node has it and it may still be mined: send the bytes again. */
+  | { readonly kind: 'missing' }
+  /** In a block that may still be replaced. `ok` is false when it was reverted and moved nothing. */
+  | { readonly kind: 'mined'; readonly hash: string; readonly block: Block; readonly ok: boolean }
+  /** The same for good. */
+  | { readonly kind: 'final'; readonly hash: string; readonly block: Block; readonly ok: boolean; readonly fee: bigint }
+  /** For good: none of the signed transactions was mined and none ever can be. */
+  | { readonly kind: 'lost'; readonly because: 'nonce_used_by_another' | 'expired' }
+  /** Nodes could not be asked, or disagree. */
+  | { readonly kind: 'unknown'; readonly message: string }
+
+export interface Block {
+  readonly height: number
+  readonly hash: string
+}
+
+/** What a wallet holds at one block. */
+export interface Holdings {
+  readonly block: Block
+  readonly asset: bigint
+  /** Of the chain's own coin, that fees are paid with. */
+  readonly gas: bigint
+}
+
+/** A movement of the wallet's asset, as the chain tells it. */
+export interface AssetMovement {
+  readonly hash: string
+  /** Position in its block, so that (block height, index) names it. */
+  readonly index: number
+  readonly block: Block
+  readonly from: string
+  readonly to: string
+  readonly amount: bigint
+}
+
+/** A movement that somebody else signs. */
+export interface UnsignedTransfer {
+  readonly chain: string
+  readonly from: string
+  readonly to: string
+  readonly amount: bigint
+  /** For the wallet of the member: EVM `{chainId, to, data, value, gas}`; Solana `{transaction}` in base64. */
+  readonly transaction: Readonly<Record<string, string | number>>
+}
+
+/** One wallet on one chain. Errors thrown are of the connection and mean that nothing is known. */
+export interface ChainWallet {
+  /** As in CAIP-2: `eip155:137`, `solana:mainnet`. */
+  readonly chain: string
+  readonly address: string
+  /** The asset it pays in: its symbol and decimals. */
+  readonly asset: { readonly symbol: string; readonly decimals: number }
+  /** Mined and final nonces: how many transactions the wallet has sent; null on chains without nonces. */
+  nonces(): Promise<{ readonly mined: number; readonly final: number } | null>
+  /** Signs each for the first time. Never sends. Throws `SignerRefused` when the policy of the signer says no. */
+  sign(transfers: readonly Transfer[]): Promise<readonly SignedTransaction[]>
+  /** Signs again what is stuck: the same nonce at higher fees, or with a new blockhash after the old one is lost. */
+  replace(transfer: OpenTransfer): Promise<SignedTransaction>
+  broadcast(transactions: readonly SignedTransaction[]): Promise<readonly Broadcast[]>
+  observe(transfers: readonly OpenTransfer[]): Promise<readonly Observation[]>
+  holdings(atHeight?: number): Promise<Holdings>
+  /** The last block that is final, and the newest. */
+  heights(): Promise<{ readonly final: number; readonly newest: number }>
+  /** Movements into and out of any of these addresses, in blocks `from` to `through`, oldest first. */
+  movements(addresses: readonly string[], from: number, through: number): Promise<readonly AssetMovement[]>
+  /** Whether payouts can go there, and how the address is written properly; null when it is none. */
+  parseAddress(text: string): string | null
+  /** A transfer for the owner of `from` to sign. */
+  unsigned(from: string, to: string, amount: bigint): Promise<UnsignedTransfer>
+  /** Sends what a member signed; returns its hash. */
+  submit(raw: string): Promise<string>
+}
+
+/** The signer's own policy says no. The payout is held for a person to look at. */
+export class SignerRefused extends Error {
+  override readonly name = 'SignerRefused'
+  constructor(
+    readonly code: string,
+    message: string,
+  ) {
+    super(message)
+  }
+}

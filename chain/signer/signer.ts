@@ -1,0 +1,24 @@
+/**
+ * The signer as the chain adapters see it: it holds keys, checks its own policy and signs. It may be in this process or
+ * in one of its own (`comptroller signer`). It decodes what it is asked to sign and believes nothing else.
+ */
+
+/** Who a key belongs to: `member`, `affiliate`, `wholesale`. */
+export type WalletName = string
+
+export interface SigningRequest {
+  readonly wallet: WalletName
+  /** The payout, or replacement of it, that these bytes pay. One payout id, one payee and amount, for ever. */
+  readonly payoutId: string
+  readonly to: string
+  readonly amount: bigint
+  /** The unsigned transaction: EVM serialised (hexadecimal), Solana message (base64). */
+  readonly unsigned: string
+}
+
+export interface Signer {
+  /** The address of a wallet: checksummed hexadecimal or base58. */
+  address(wallet: WalletName): Promise<string>
+  /** The signed transaction, as the chain takes it. Throws `SignerRefused`. */
+  sign(requests: readonly SigningRequest[]): Promise<readonly string[]>
+}
