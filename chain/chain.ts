@@ -127,6 +127,8 @@ export class SignerRefused extends Error {
   constructor(
     readonly code: string,
     message: string,
+    /** The one of a batch that is refused; null when it is all of them, as by the stop switch. */
+    readonly payoutId: string | null = null,
   ) {
     super(message)
   }
