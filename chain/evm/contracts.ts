@@ -1,0 +1,45 @@
+/** The contracts we bring: compiled ones for deploying, and the few functions and events we call and read. */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { type Abi, type Hex, parseAbi } from 'viem'
+
+/** Seen from dist/. */
+export const contractsFolder = fileURLToPath(new URL('../../../chain/evm/contracts', import.meta.url))
+
+export interface CompiledContract {
+  readonly abi: Abi
+  readonly bytecode: Hex
+}
+
+interface CompiledFile {
+  readonly sources: string
+  readonly contracts: Readonly<Record<'TestUSDT' | 'BatchPayout', CompiledContract>>
+}
+
+/** What `scripts/compile-contracts.mjs` wrote. */
+export function compiledContracts(): CompiledFile {
+  return JSON.parse(readFileSync(`${contractsFolder}/contracts.json`, 'utf8'))
+}
+
+/** Without return values, because real tokens disagree about them (Tether returns nothing). */
+export const tokenAbi = parseAbi([
+  'function transfer(address to, uint256 value)',
+  'function approve(address spender, uint256 value)',
+  'function balanceOf(address owner) view returns (uint256)',
+  'function allowance(address owner, address spender) view returns (uint256)',
+  'event Transfer(address indexed from, address indexed to, uint256 value)',
+])
+
+/** What only the test token has. */
+export const testTokenAbi = parseAbi([
+  'function mint(address to, uint256 value)',
+  'function addBlackList(address user)',
+  'function removeBlackList(address user)',
+])
+
+export const batchPayoutAbi = parseAbi([
+  'struct Payment { bytes32 id; address to; uint256 amount; }',
+  'function pay(Payment[] payments)',
+  'function paid(bytes32 id) view returns (bool)',
+  'event Payout(bytes32 indexed id, address indexed to, uint256 amount, uint8 outcome)',
+])
