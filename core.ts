@@ -31,6 +31,7 @@ import { Projector } from './persistence/projector/projector.js'
 import { readCheckpoint } from './persistence/restore/checkpoint.js'
 import { restoreCodeBook } from './persistence/restore/code-book.js'
 import { restoreDirectory } from './persistence/restore/directory.js'
+import { restoreOpenPayouts } from './persistence/restore/open-payouts.js'
 import { inOneSnapshot } from './persistence/restore/snapshot.js'
 import { restoreUnfundedComps } from './persistence/restore/unfunded-comps.js'
 import { schemaFolder } from './persistence/schema-folder.js'
@@ -264,7 +265,7 @@ async function embeddedPostgres(settings: Settings, log: Logger, closing: Closin
 /** Fills the tables and reads the rest of what Postgres holds, all of one moment. */
 function restore(
   sql: Transactions,
-  { program, book, directory, unfunded }: LoyaltyProgram,
+  { program, book, directory, unfunded, open: openPayouts }: LoyaltyProgram,
   limits: ShardLimits,
 ): Promise<Checkpoint> {
   const pinned = program.actors.filter(({ residency }) => residency === 'pinned').map(({ type }) => type)
@@ -272,6 +273,7 @@ function restore(
     await restoreCodeBook(tx, book)
     await restoreDirectory(tx, directory)
     await restoreUnfundedComps(tx, unfunded)
+    await restoreOpenPayouts(tx, openPayouts)
     return readCheckpoint(tx, SHARD, pinned, limits)
   })
 }

@@ -11,6 +11,11 @@ import { codeCommands } from '../codes/commands.js'
 import { batchActor } from '../codes/machine.js'
 import { counter } from '../counter/machine.js'
 import { Directory } from '../members/directory.js'
+import { payoutCommands } from '../payout/commands.js'
+import { payout } from '../payout/machine.js'
+import { OpenPayouts } from '../payout/open-payouts.js'
+import { payee } from '../payout/payee.js'
+import { reportCommands } from '../payout/reports.js'
 import { treasuryCommands } from '../treasury/commands.js'
 import { treasury } from '../treasury/machine.js'
 import { UnfundedComps } from '../treasury/unfunded-comps.js'
@@ -22,6 +27,8 @@ import { RecentScans } from '../user/recent-scans.js'
 import { scanCommands } from '../user/scan.js'
 import { volumeCommands } from '../volume/commands.js'
 import { createVolumeActor } from '../volume/machine.js'
+import { walletCommands } from '../wallet/commands.js'
+import { wallet } from '../wallet/machine.js'
 import type { LoyaltyRules } from './rules.js'
 
 export type LoyaltyProgram = ReturnType<typeof createLoyaltyProgram>
@@ -35,27 +42,42 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
   const unfunded = new UnfundedComps()
   const recentScans = new RecentScans()
   const access = createAccess(user)
+  const open = new OpenPayouts()
+  const payouts = payoutCommands({ rules: rules.payouts, open, access })
+  const reports = reportCommands({ rules: rules.payouts, open })
+  const wallets = walletCommands({ open, access })
   const accountWorld = { rules, user, account, directory }
 
-  const scans = scanCommands({ rules, user, volume, batch: batchActor, book, unfunded, access })
+  const scans = scanCommands({
+    rules,
+    user,
+    volume,
+    batch: batchActor,
+    book,
+    unfunded,
+    access,
+    requestPayout: payouts.requestPayout,
+  })
   const accounts = accountCommands(accountWorld)
   const credentials = credentialCommands(accountWorld, access)
   const users = userAdminCommands(user, access)
   const { listBatches, ...codes } = codeCommands(rules, book, access)
   const { listUnlocks, ...volumes } = volumeCommands({ rules, volume, user, access, creditTins: users.creditTins })
-  const treasuries = treasuryCommands(access, unfunded)
+  const treasuries = treasuryCommands(access, unfunded, payouts)
   const { refuseWhileLocked: _, ...accountOnly } = accounts
 
-  const commands = { ...scans, ...accountOnly, ...credentials, ...users, ...codes, ...volumes, ...treasuries }
-  const keys = [scans, accountOnly, credentials, users, codes, volumes, treasuries].flatMap(Object.keys)
+  const areas = [scans, accountOnly, credentials, users, codes, volumes, treasuries, payouts, reports, wallets]
+  const money = { ...treasuries, ...payouts, ...reports, ...wallets }
+  const commands = { ...scans, ...accountOnly, ...credentials, ...users, ...codes, ...volumes, ...money }
+  const keys = areas.flatMap((area) => Object.keys(area))
   assert(keys.length === Object.keys(commands).length, 'two commands of a program have one key, so one is lost')
   const queries = { ...memberQueries(rules, user, account, access), listBatches, listUnlocks }
   const program: Program = {
     name,
-    actors: [user, account, volume, batchActor, counter, treasury] as readonly ActorType[],
-    tables: [book, directory, unfunded] as readonly AnyTable[],
+    actors: [user, account, volume, batchActor, counter, treasury, wallet, payout, payee] as readonly ActorType[],
+    tables: [book, directory, unfunded, open] as readonly AnyTable[],
     views: [recentScans] as readonly View[],
     commands: Object.values(commands) as unknown as readonly Command[],
   }
-  return { program, rules, accountWorld, book, directory, unfunded, recentScans, commands, queries }
+  return { program, rules, accountWorld, book, directory, unfunded, open, recentScans, commands, queries }
 }

@@ -1,4 +1,5 @@
 /** The shape of a loyalty program's rules: data the actors decide by. Each program fills it in its own folder. */
+import type { PayoutRules } from '../payout/rules.js'
 import type { TierName } from '../user/facts.js'
 
 export interface TierRule {
@@ -55,4 +56,5 @@ export interface LoyaltyRules {
   readonly reset: { readonly requestsMax: number; readonly windowMs: number; readonly codeTriesMax: number }
   readonly sessionMs: number
   readonly products: ReadonlyMap<string, Product>
+  readonly payouts: PayoutRules
 }

@@ -1,9 +1,11 @@
 import { z } from 'zod'
 import { defineCommand } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
-import type { Turn } from '../../engine/turn.js'
+import type { PayoutCommands } from '../payout/commands.js'
+import { compPayout } from '../payout/commands.js'
 import type { MemberAccess } from '../user/access.js'
-import { compFunded, type Pool, pool, treasuryFunded } from './facts.js'
+import { compFunded, pool, treasuryFunded } from './facts.js'
+import { tryHold } from './ledger.js'
 import { treasuryOf } from './machine.js'
 import type { UnfundedComps } from './unfunded-comps.js'
 
@@ -13,18 +15,11 @@ const FUNDED_PER_TURN_MAX = 500
 /** Micro-USDT ever paid into a pool: beyond any real money, and well within the 64 bits that records hold. */
 const PAID_IN_MAX = 10n ** 18n
 
-/** Moves money from available to held, if there is enough. */
-export function tryHold(turn: Turn, from: Pool, compId: string, amount: bigint): boolean {
-  const account = treasuryOf(from)
-  if (turn.balance(account, 'available') < amount) return false
-  turn.post('comp.hold', compId, [
-    { account, name: 'available', amount: -amount },
-    { account, name: 'held', amount },
-  ])
-  return true
-}
-
-export function treasuryCommands(access: MemberAccess, unfunded: UnfundedComps) {
+export function treasuryCommands(
+  access: MemberAccess,
+  unfunded: UnfundedComps,
+  { requestPayout }: Pick<PayoutCommands, 'requestPayout'>,
+) {
   /** Holds money for waiting comps, oldest first, as far as the pool reaches. */
   const fundWaiting = defineCommand({
     name: 'treasury.fund_waiting',
@@ -41,6 +36,7 @@ export function treasuryCommands(access: MemberAccess, unfunded: UnfundedComps) 
         if (!tryHold(turn, 'member', compId, amount)) break
         turn.change(unfunded, { op: 'funded', compId })
         turn.emit(compFunded.make({ compId, userId, amount }))
+        turn.tell(requestPayout, compPayout(compId, userId, amount))
         funded += 1
       }
       return { funded }

@@ -20,8 +20,10 @@ export const treasury = defineActor({
     /** Where money comes from: the mirror of all that was ever paid in. */
     funding: { currency: 'USDT', mayGoNegative: true },
     available: { currency: 'USDT', mayGoNegative: false },
-    /** Set aside for awarded comps. */
+    /** Set aside for comps and transfers that are not paid yet. */
     held: { currency: 'USDT', mayGoNegative: false },
+    /** All that was ever paid out. */
+    paid: { currency: 'USDT', mayGoNegative: false },
   },
 })
 

@@ -10,10 +10,11 @@ import { type CodeBook, deviceFingerprint } from '../codes/code-book.js'
 import { type Code, parseCode } from '../codes/code-text.js'
 import type { batchActor } from '../codes/machine.js'
 import { scanCounter } from '../counter/machine.js'
+import { compPayout, type PayoutCommands } from '../payout/commands.js'
 import { prizesFor } from '../programs/prizes.js'
 import type { LoyaltyRules, MilestoneRule } from '../programs/rules.js'
 import { quarterOf, standingIn, tierProgress } from '../programs/tiers.js'
-import { tryHold } from '../treasury/commands.js'
+import { tryHold } from '../treasury/ledger.js'
 import type { UnfundedComps } from '../treasury/unfunded-comps.js'
 import { barredBy, type VolumeActor } from '../volume/machine.js'
 import type { MemberAccess, UserRef } from './access.js'
@@ -48,6 +49,7 @@ export interface ScanWorld {
   readonly book: CodeBook
   readonly unfunded: UnfundedComps
   readonly access: MemberAccess
+  readonly requestPayout: PayoutCommands['requestPayout']
 }
 
 /** BJ-SCAN-07…09. Amounts are micro-USDT here and become numbers at the edge. */
@@ -268,6 +270,7 @@ function award(world: ScanWorld, turn: Turn, ref: UserRef, prize: MilestoneRule,
   const funded = amount === 0n || (world.unfunded.size === 0 && tryHold(turn, 'member', compId, amount))
   if (!funded) turn.change(world.unfunded, { op: 'waits', compId, userId: ref.key, amount })
   if (compType === 'trip') turn.step(world.volume.ref('tins'), { type: 'trip.awarded', at: turn.at })
+  if (funded && amount > 0n) turn.tell(world.requestPayout, compPayout(compId, ref.key, amount))
   turn.step(ref, { type: 'comp.credited', amount })
   turn.emit(
     compAwarded.make({

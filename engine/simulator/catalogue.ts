@@ -32,6 +32,7 @@ export const catalogue = {
   'comps funded later, oldest first': ['L3'],
   'milestones nobody won': ['T5'],
   'chips of referrers': ['T3'],
+  'payouts asked for': ['T3', 'S1'],
   'comp types unlocked': ['T5'],
   'tier changes': ['T5'],
   'the database has every latest image': ['P1'],

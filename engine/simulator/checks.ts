@@ -1,6 +1,8 @@
 /** All checks of a run that has come to rest, by what they look at. */
 import { isDeepStrictEqual } from 'node:util'
+import { openStates } from '../../actors/payout/open-payouts.js'
 import type { LoyaltyProgram } from '../../actors/programs/loyalty.js'
+import { pools } from '../../actors/treasury/facts.js'
 import type { AnyRow } from '../../persistence/projector/columns.js'
 import type { ActorRef, ActorState } from '../actor.js'
 import { defineQuery } from '../command.js'
@@ -149,7 +151,7 @@ function checkTables(story: Story, { running, audit }: Deployment): void {
   }
 }
 
-function portraitOf({ book, directory, unfunded }: LoyaltyProgram): Readonly<Record<string, unknown>> {
+function portraitOf({ book, directory, unfunded, open }: LoyaltyProgram): Readonly<Record<string, unknown>> {
   return {
     codes: Array.from({ length: book.size }, (_, row) => [book.code(row), book.status(row), book.device(row)]),
     members: Array.from({ length: directory.memberCount }, (_, at) => [
@@ -158,6 +160,7 @@ function portraitOf({ book, directory, unfunded }: LoyaltyProgram): Readonly<Rec
       directory.memberByUsername(`member${at + 1}`),
     ]),
     waiting: [...unfunded.waiting()],
+    open: pools.map((pool) => openStates.map((state) => [...open.in(pool, state)])),
   }
 }
 

@@ -1,4 +1,5 @@
 /** What a start and a shard read back from the simulated database, as persistence/restore and the store do with SQL. */
+import type { OpenState } from '../../actors/payout/open-payouts.js'
 import type { LoyaltyProgram } from '../../actors/programs/loyalty.js'
 import type { AnyRow } from '../../persistence/projector/columns.js'
 import type { ActorId } from '../actor.js'
@@ -14,7 +15,7 @@ const DEVICE_SHIFT = 2
 const bytesOf = (value: unknown) => value as Uint8Array
 
 /** Fills the tables of a fresh program, and returns the checkpoint of the same moment. */
-export function restoreFrom(tables: Tables, { program, book, directory, unfunded }: LoyaltyProgram): Checkpoint {
+export function restoreFrom(tables: Tables, { program, book, directory, unfunded, open }: LoyaltyProgram): Checkpoint {
   restoreCodes(tables, book)
   const members = sortedBy(tables.rows('directory_members'), 'number')
   directory.restoreMembers(Buffer.concat(members.map(({ user_id }) => uuidBytes(String(user_id)))))
@@ -30,6 +31,16 @@ export function restoreFrom(tables: Tables, { program, book, directory, unfunded
   for (const row of sortedBy(tables.rows('unfunded_comps'), 'seq', 'entry')) {
     const { comp_id, user_id, amount } = row
     unfunded.apply({ op: 'waits', compId: String(comp_id), userId: String(user_id), amount: BigInt(amount as bigint) })
+  }
+  for (const row of sortedBy(tables.rows('open_payouts'), 'seq', 'entry')) {
+    const { payout_id, wallet, state, payee, amount } = row
+    const place = {
+      payoutId: String(payout_id),
+      wallet: String(wallet),
+      state: state as OpenState,
+      payee: String(payee),
+    }
+    open.apply({ op: 'is', ...place, amount: BigInt(amount as bigint) })
   }
   const pinned = new Set(program.actors.filter(({ residency }) => residency === 'pinned').map(({ type }) => type))
   return checkpointOf(tables, pinned)

@@ -73,6 +73,8 @@ export class Oracle {
   /** Status by code. */
   readonly codes = new Map<string, string>()
   readonly tierChanges: object[] = []
+  /** Requested, in this order. */
+  readonly payouts: { userId: string; amount: bigint }[] = []
   readonly won: Won[] = []
   readonly unclaimed: object[] = []
   readonly fundedLater: { userId: string; amount: bigint }[] = []
@@ -170,7 +172,7 @@ export class Oracle {
   #award(member: OracleMember, { compType, amount, label }: MilestoneRule, at: number): Won {
     const { userId } = member
     const funded = amount === 0n || (this.waiting.length === 0 && this.available >= amount)
-    if (funded) this.#hold(amount)
+    if (funded) this.#hold(userId, amount)
     else this.waiting.push({ userId, amount })
     if (compType === 'trip') this.#trips.push(monthAt(at))
     member.lifetime += amount
@@ -179,9 +181,11 @@ export class Oracle {
     return won
   }
 
-  #hold(amount: bigint): void {
+  /** What is held is to be paid. */
+  #hold(userId: string, amount: bigint): void {
     this.available -= amount
     this.held += amount
+    if (amount > 0n) this.due.push(`payout.request ${userId}`)
   }
 
   fund(amount: bigint, reference: string): void {
@@ -250,12 +254,13 @@ export class Oracle {
   }
 
   /** A message came; it must have been due. */
-  deliver(command: string, args: { userId?: string; tins?: number }, at: number): void {
+  deliver(command: string, args: { userId?: string; tins?: number; amount?: bigint }, at: number): void {
     const expected = this.due.indexOf(`${command} ${args.userId ?? ''}`)
     if (expected < 0) throw new Error(`${command} came unasked`)
     this.due.splice(expected, 1)
     const member = this.members.find(({ userId }) => userId === args.userId)
     if (member === undefined) this.#fundWaiting()
+    else if (command === 'payout.request') this.payouts.push({ userId: member.userId, amount: args.amount ?? 0n })
     else if (command === 'user.credit_chip') {
       member.chips += 1
       this.chipsEarned.push(member.userId)
@@ -268,7 +273,7 @@ export class Oracle {
   /** Oldest first; the first that the pool cannot pay holds up those behind it. */
   #fundWaiting(): void {
     for (let [first] = this.waiting; first && this.available >= first.amount; [first] = this.waiting) {
-      this.#hold(first.amount)
+      this.#hold(first.userId, first.amount)
       this.fundedLater.push(first)
       this.waiting = this.waiting.slice(1)
     }

@@ -1,4 +1,5 @@
 /** What records tell of a loyalty program, in the words of its oracle, so that the two can be compared. */
+import { payoutRequested } from '../../actors/payout/facts.js'
 import { compFunded } from '../../actors/treasury/facts.js'
 import { chipEarned, compAwarded, milestoneUnclaimed, scanAccepted, tierChanged } from '../../actors/user/facts.js'
 import type { ScanReply } from '../../actors/user/scan.js'
@@ -17,6 +18,7 @@ export type Stories = Readonly<
     | 'comps funded later, oldest first'
     | 'milestones nobody won'
     | 'chips of referrers'
+    | 'payouts asked for'
     | 'comp types unlocked'
     | 'tier changes'
     | 'messages that are due',
@@ -34,6 +36,7 @@ export function storiesOfRecords(records: readonly TurnRecord[]): Stories {
     'comps funded later, oldest first': facts(compFunded).map(({ userId, amount }) => ({ userId, amount })),
     'milestones nobody won': facts(milestoneUnclaimed).map(({ type: _, ...fact }) => fact),
     'chips of referrers': facts(chipEarned).map(({ userId }) => userId),
+    'payouts asked for': facts(payoutRequested).map(({ userId, amount }) => ({ userId, amount })),
     'comp types unlocked': facts(compUnlocked).map(({ compType }) => compType),
     'tier changes': facts(tierChanged).map(({ type: _type, number: _number, expiresAt: _at, ...fact }) => fact),
     'messages that are due': [],
@@ -47,6 +50,7 @@ export function storiesOfOracle(oracle: Oracle): Stories {
     'comps funded later, oldest first': oracle.fundedLater,
     'milestones nobody won': oracle.unclaimed,
     'chips of referrers': oracle.chipsEarned,
+    'payouts asked for': oracle.payouts,
     'comp types unlocked': oracle.unlocks,
     'tier changes': oracle.tierChanges,
     'messages that are due': oracle.due,

@@ -4,12 +4,13 @@ import type { Batch } from './batch.js'
 import { codeArea } from './codes.js'
 import { engineTargets, foldEngineRows } from './engine-rows.js'
 import { memberArea } from './members.js'
+import { payoutArea } from './payouts.js'
 import { prizeArea } from './prizes.js'
 import type { Area, Source } from './projection.js'
 import { scanArea } from './scans.js'
 import type { Target } from './target.js'
 
-const areas: readonly Area[] = [memberArea, codeArea, scanArea, prizeArea]
+const areas: readonly Area[] = [memberArea, codeArea, scanArea, prizeArea, payoutArea]
 
 /** Every target, in the order they are written. */
 export const targets: readonly Target[] = [...areas.flatMap((area) => area.targets), ...engineTargets]

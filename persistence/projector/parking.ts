@@ -19,6 +19,7 @@ const neededAtStart = new Set([
   'directory_members',
   'directory_names',
   'unfunded_comps',
+  'open_payouts',
   'qr_code_chunks',
 ])
 

@@ -8,6 +8,7 @@ import * as accountFacts from '../../actors/account/facts.js'
 import { codesFromRandom, formatCode, parseCode } from '../../actors/codes/code-text.js'
 import { packCodes } from '../../actors/codes/commands.js'
 import * as codeFacts from '../../actors/codes/facts.js'
+import * as payoutFacts from '../../actors/payout/facts.js'
 import { createBlakjaks } from '../../actors/programs/blakjaks/program.js'
 import type { LoyaltyProgram } from '../../actors/programs/loyalty.js'
 import type { Pool } from '../../actors/treasury/facts.js'
@@ -16,6 +17,7 @@ import { treasuryOf } from '../../actors/treasury/machine.js'
 import type { Device, TierName } from '../../actors/user/facts.js'
 import * as userFacts from '../../actors/user/facts.js'
 import * as volumeFacts from '../../actors/volume/facts.js'
+import * as walletFacts from '../../actors/wallet/facts.js'
 import { anonymous, type Command, defineQuery, type Principal, system } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { Fact } from '../../engine/fact.js'
@@ -78,9 +80,9 @@ class Clock extends World {
 
 type FactType = { type: string; schema: z.ZodType }
 const factTypes = new Map<string, z.ZodType>(
-  [accountFacts, codeFacts, treasuryFacts, userFacts, volumeFacts]
+  [accountFacts, codeFacts, payoutFacts, treasuryFacts, userFacts, volumeFacts, walletFacts]
     .flatMap((module) => Object.values(module) as (FactType | z.ZodType)[])
-    .flatMap((value) => ('schema' in value ? [[value.type, value.schema] as const] : [])),
+    .flatMap((value) => (typeof value === 'object' && 'schema' in value ? [[value.type, value.schema] as const] : [])),
 )
 
 /** Bytes of any kind as text, so that values are compared by content. */

@@ -75,4 +75,19 @@ export const blakjaksRules: LoyaltyRules = {
   // BJ-AUTH-13, BJ-AUTH-18
   sessionMs: 30 * DAY_MS,
   products: catalogue(),
+  payouts: {
+    // BJ-PAY-04
+    perMinuteMax: 100,
+    inFlightMax: 200,
+    // The largest automatic comp is $10,000; the largest trip match $42,000 is a batch that a person approves.
+    reviewAbove: 25_000n * USDT,
+    payeeDayReviewAbove: 25_000n * USDT,
+    // BJ-TRS-06, BJ-TRS-07, BJ-T18
+    dayReviewAbove: 50_000n * USDT,
+    hourPauseAbove: 500_000n * USDT,
+    // BJ-TRS-03, BJ-TRS-06, BJ-T17
+    reviewApprovals: 1,
+    sendApprovals: 2,
+    signaturesMax: 12,
+  },
 }

@@ -1,0 +1,168 @@
+/**
+ * What the pipeline asks of the core and tells it: which payouts to sign with which nonces, and what became of them.
+ *
+ * S1 `prepare` comes before the signer is asked, `signed` before anything is sent. S3 Only what is final ends a payout.
+ * S4 Limits a minute and in flight are kept here, whoever asks.
+ */
+import { z } from 'zod'
+import { defineCommand } from '../../engine/command.js'
+import { DomainError } from '../../engine/errors.js'
+import type { Turn } from '../../engine/turn.js'
+import { pool } from '../treasury/facts.js'
+import { release, settle } from '../treasury/ledger.js'
+import { nonceToGive, preparedWithinMinute, wallet } from '../wallet/machine.js'
+import { noteOpen, type PayoutRef } from './admission.js'
+import { type PayoutContext, payout, transferIdOf } from './machine.js'
+import type { OpenPayouts } from './open-payouts.js'
+import type { PayoutRules } from './rules.js'
+import { block, signedTransaction } from './transaction.js'
+
+/** Payouts prepared or reported on in one turn. */
+export const PAYOUTS_PER_TURN_MAX = 100
+
+/** What happened to one payout. */
+const report = z.discriminatedUnion('type', [
+  /** It cannot be paid as it is: the chain or the signer would refuse it. Nothing was signed. */
+  z.object({ type: z.literal('refused'), payoutId: z.string(), because: z.string() }),
+  /** Nothing was signed, and a lower nonce became free. */
+  z.object({ type: z.literal('unprepared'), payoutId: z.string() }),
+  z.object({ type: z.literal('signed'), payoutId: z.string(), transaction: signedTransaction }),
+  z.object({ type: z.literal('mined'), payoutId: z.string(), hash: z.string(), block }),
+  z.object({ type: z.literal('unmined'), payoutId: z.string() }),
+  z.object({
+    type: z.literal('final'),
+    payoutId: z.string(),
+    hash: z.string(),
+    block,
+    ok: z.boolean(),
+    fee: z.bigint(),
+  }),
+  z.object({ type: z.literal('lost'), payoutId: z.string(), because: z.string() }),
+])
+export type Report = z.output<typeof report>
+
+/** A payout as the pipeline sees it. */
+export interface PreparedPayout {
+  readonly payoutId: string
+  readonly state: string
+  /** What the chain and the signer know it by. */
+  readonly transferId: string
+  readonly to: string
+  readonly amount: bigint
+  readonly nonce: number | null
+  readonly signed: PayoutContext['signed']
+  readonly mined: PayoutContext['mined']
+}
+
+export function reportCommands({ rules, open }: { rules: PayoutRules; open: OpenPayouts }) {
+  /** Gives nonces to queued payouts, in this order, as far as the limits allow; others stay queued. */
+  const prepare = defineCommand({
+    name: 'payout.prepare',
+    input: z.object({ wallet: pool, payoutIds: z.array(z.string()).max(PAYOUTS_PER_TURN_MAX) }),
+    who: 'system',
+    actors: ({ payoutIds }) => payoutIds.map((id) => payout.ref(id)),
+    handle: (turn, { wallet: name, payoutIds }) => {
+      const from = wallet.ref(name)
+      const context = turn.context(from)
+      if (turn.value(from) === 'paused') {
+        throw new DomainError('conflict', 'wallet_paused', `The wallet is paused: ${context.pausedBecause}.`)
+      }
+      const inMinute = rules.perMinuteMax - preparedWithinMinute(context, turn.at)
+      const inFlight = rules.inFlightMax - open.total(name, 'in_flight').count
+      const prepared: PreparedPayout[] = []
+      for (const payoutId of payoutIds) {
+        if (prepared.length >= Math.min(inMinute, inFlight)) break
+        const ref = payout.ref(payoutId)
+        // It may have been cancelled since the pipeline looked.
+        if (turn.value(ref) !== 'queued') continue
+        const nonce = nonceToGive(turn.context(from))
+        turn.step(from, { type: 'nonce.allocated', at: turn.at })
+        turn.step(ref, { type: 'prepared', nonce })
+        noteOpen(turn, open, ref, 'in_flight')
+        prepared.push(preparedOf(turn, ref))
+      }
+      return { prepared }
+    },
+  })
+
+  const tell = defineCommand({
+    name: 'payout.report',
+    input: z.object({ reports: z.array(report).max(PAYOUTS_PER_TURN_MAX) }),
+    who: 'system',
+    actors: ({ reports }) => reports.map(({ payoutId }) => payout.ref(payoutId)),
+    handle: (turn, { reports }) => {
+      for (const each of reports) take(turn, payout.ref(each.payoutId), each)
+      return null
+    },
+  })
+
+  function take(turn: Turn, ref: PayoutRef, told: Report): void {
+    const before = turn.context(ref)
+    switch (told.type) {
+      case 'refused':
+      case 'unprepared':
+        undo(turn, ref, told)
+        return
+      case 'signed':
+        if (before.signed.some(({ hash }) => hash === told.transaction.hash)) return
+        turn.step(ref, { type: 'signed', transaction: told.transaction })
+        return
+      case 'mined':
+        if (before.mined?.hash === told.hash && before.mined.block.hash === told.block.hash) return
+        turn.step(ref, { type: 'mined', hash: told.hash, block: told.block })
+        return
+      case 'unmined':
+        turn.step(ref, { type: 'unmined' })
+        return
+      case 'final':
+        finish(turn, ref, told)
+        return
+      case 'lost':
+        lose(turn, ref, told.because)
+    }
+  }
+
+  /** Nothing was signed: its nonce is free for another. */
+  function undo(turn: Turn, ref: PayoutRef, told: Extract<Report, { type: 'refused' | 'unprepared' }>): void {
+    const { wallet: name, nonce } = turn.context(ref)
+    const event = told.type === 'refused' ? heldAnew(told.because) : told
+    if (!turn.step(ref, event)) return
+    if (nonce !== null) turn.step(wallet.ref(name), { type: 'nonce.freed', nonce })
+    noteOpen(turn, open, ref, told.type === 'refused' ? 'review' : 'queued')
+  }
+
+  function heldAnew(because: string) {
+    return { type: 'refused', because, approvalsNeeded: rules.reviewApprovals } as const
+  }
+
+  function lose(turn: Turn, ref: PayoutRef, because: string): void {
+    if (!turn.step(ref, { type: 'lost', because, approvalsNeeded: rules.reviewApprovals })) return
+    noteOpen(turn, open, ref, 'review')
+    // Somebody else used a nonce of ours: nothing goes out until a person has looked (S4).
+    if (because === 'nonce_used_by_another') {
+      turn.step(wallet.ref(turn.context(ref).wallet), { type: 'paused', because, by: 'system' })
+    }
+  }
+
+  function finish(turn: Turn, ref: PayoutRef, told: Extract<Report, { type: 'final' }>): void {
+    const { hash, block: at, ok, fee } = told
+    const { wallet: name, payoutId, amount } = turn.context(ref)
+    const event = ok
+      ? ({ type: 'settled', hash, block: at, fee, at: turn.at } as const)
+      : ({ type: 'reverted', hash, block: at } as const)
+    if (!turn.step(ref, event)) return
+    const post = ok ? settle : release
+    post(turn, pool.parse(name), payoutId, amount)
+    turn.change(open, { op: 'over', payoutId })
+  }
+
+  return { prepare, tell }
+}
+
+/** How the pipeline sees a payout. */
+export function preparedOf(scope: Pick<Turn, 'context' | 'value'>, ref: PayoutRef): PreparedPayout {
+  const context = scope.context(ref)
+  const { payoutId, to, amount, nonce, signed, mined } = context
+  const state = String(scope.value(ref))
+  return { payoutId, state, transferId: transferIdOf(context), to: to ?? '', amount, nonce, signed, mined }
+}
