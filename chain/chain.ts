@@ -35,6 +35,15 @@ export interface OpenTransfer extends Transfer {
   readonly signed: readonly SignedTransaction[]
 }
 
+/** What the chain says of one payment, for itself, before it is given a nonce. Reverted later it would cost a fee. */
+export type Preflight =
+  | { readonly kind: 'payable' }
+  /** The asset refuses this payee. Nothing else is wrong: fail or hold this payout, and pay the others. */
+  | { readonly kind: 'refused'; readonly message: string }
+  /** The wallet does not hold the amount. */
+  | { readonly kind: 'unfunded'; readonly message: string }
+  | { readonly kind: 'unknown'; readonly message: string }
+
 export type Broadcast =
   /** The node has it, now or already. */
   | { readonly kind: 'accepted' }
@@ -102,6 +111,8 @@ export interface ChainWallet {
   readonly asset: { readonly symbol: string; readonly decimals: number }
   /** Mined and final nonces: how many transactions the wallet has sent; null on chains without nonces. */
   nonces(): Promise<{ readonly mined: number; readonly final: number } | null>
+  /** Asks the chain before anything is decided; chains that have no use for it leave it out. Never throws. */
+  preflight?(payments: readonly Pick<Transfer, 'to' | 'amount'>[]): Promise<readonly Preflight[]>
   /** Signs each for the first time. Never sends. Throws `SignerRefused` when the policy of the signer says no. */
   sign(transfers: readonly Transfer[]): Promise<readonly SignedTransaction[]>
   /** Signs again what is stuck: the same nonce at higher fees, or with a new blockhash after the old one is lost. */
