@@ -1,0 +1,46 @@
+/** The test token on a local chain, and money for wallets there. */
+import { type Address, encodeDeployData, encodeFunctionData, getContractAddress, type Hex } from 'viem'
+import { DomainError } from '../../engine/errors.js'
+import { compiledContracts, testTokenAbi } from '../evm/contracts.js'
+import type { AnvilClient } from './anvil.js'
+
+/** The first account of anvil. It deploys and mints; anvil signs for it. */
+const DEPLOYER: Address = '0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266'
+/** Made by the first transaction of the deployer, so it is the same on every local chain. */
+export const TEST_TOKEN: Address = getContractAddress({ from: DEPLOYER, nonce: 0n })
+export const TEST_TOKEN_DECIMALS = 6
+
+/** Deploys the test token unless it is there. Call it before anything else is sent from the first account. */
+export async function ensureTestToken(client: AnvilClient): Promise<Address> {
+  if ((await client.getCode({ address: TEST_TOKEN })) !== undefined) return TEST_TOKEN
+  const { abi, bytecode } = compiledContracts().contracts.TestUSDT
+  await sendAndMine(client, { from: DEPLOYER, data: encodeDeployData({ abi, bytecode, args: [] }) })
+  if ((await client.getCode({ address: TEST_TOKEN })) !== undefined) return TEST_TOKEN
+  const message = `the first account of this chain was used before, so the token is not at ${TEST_TOKEN}: begin a new chain`
+  throw new DomainError('unavailable', 'test_token_missing', message)
+}
+
+/** Mints test tokens, in minor units. */
+export const mintTestToken = (client: AnvilClient, to: Address, amount: bigint): Promise<void> =>
+  callToken(client, encodeFunctionData({ abi: testTokenAbi, functionName: 'mint', args: [to, amount] }))
+
+/** Makes transfers to (and from) an address revert, or work again. */
+export const barOnTestToken = (client: AnvilClient, user: Address, barred: boolean): Promise<void> => {
+  const functionName = barred ? 'addBlackList' : 'removeBlackList'
+  return callToken(client, encodeFunctionData({ abi: testTokenAbi, functionName, args: [user] }))
+}
+
+const callToken = (client: AnvilClient, data: Hex) => sendAndMine(client, { from: DEPLOYER, to: TEST_TOKEN, data })
+
+/** Sends from an account that anvil signs for, and makes a block unless anvil has made it. */
+export async function sendAndMine(
+  client: AnvilClient,
+  transaction: { readonly from: Address; readonly to?: Address; readonly data: Hex },
+): Promise<void> {
+  const hash = await client.request({ method: 'eth_sendTransaction', params: [transaction] })
+  const receipt = await client.getTransactionReceipt({ hash }).catch(() => undefined)
+  if (receipt === undefined) await client.mine({ blocks: 1 })
+  const { status } = await client.getTransactionReceipt({ hash })
+  if (status === 'success') return
+  throw new DomainError('unavailable', 'test_transaction_failed', `transaction ${hash} of the local chain was reverted`)
+}
