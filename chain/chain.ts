@@ -7,6 +7,10 @@
  * S3 Only `observe` says what became of a payout, and it says `lost` only when that is final.
  */
 
+import type { Block, SignedTransaction } from '../actors/payout/transaction.js'
+
+export type { Block, SignedTransaction, Terms } from '../actors/payout/transaction.js'
+
 /** A transfer that was decided. Amounts are minor units of the wallet's asset. */
 export interface Transfer {
   readonly payoutId: string
@@ -15,20 +19,6 @@ export interface Transfer {
   /** Allocated by the core, without gaps; null on chains that have none. */
   readonly nonce: number | null
 }
-
-/** Bytes that pay a transfer, once, whenever somebody sends them. */
-export interface SignedTransaction {
-  /** Its hash or first signature: known before it is sent. */
-  readonly hash: string
-  /** As the node takes it: hexadecimal (EVM) or base64 (Solana). */
-  readonly raw: string
-  readonly terms: Terms
-}
-
-/** What the bytes depend on besides the transfer. */
-export type Terms =
-  | { readonly kind: 'evm'; readonly maxFeePerGas: bigint; readonly maxPriorityFeePerGas: bigint; readonly gas: bigint }
-  | { readonly kind: 'solana'; readonly blockhash: string; readonly lastValidBlockHeight: number }
 
 /** A transfer with everything that was ever signed for it, oldest first. Any one of them may be on chain. */
 export interface OpenTransfer extends Transfer {
@@ -67,11 +57,6 @@ export type Observation =
   | { readonly kind: 'lost'; readonly because: 'nonce_used_by_another' | 'expired' }
   /** Nodes could not be asked, or disagree. */
   | { readonly kind: 'unknown'; readonly message: string }
-
-export interface Block {
-  readonly height: number
-  readonly hash: string
-}
 
 /** What a wallet holds at one block. */
 export interface Holdings {

@@ -7,7 +7,7 @@
 import { z } from 'zod'
 import { defineCommand } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
-import type { Turn } from '../../engine/turn.js'
+import type { ReadScope, Turn } from '../../engine/turn.js'
 import { pool } from '../treasury/facts.js'
 import { release, settle } from '../treasury/ledger.js'
 import { nonceToGive, preparedWithinMinute, wallet } from '../wallet/machine.js'
@@ -160,7 +160,7 @@ export function reportCommands({ rules, open }: { rules: PayoutRules; open: Open
 }
 
 /** How the pipeline sees a payout. */
-export function preparedOf(scope: Pick<Turn, 'context' | 'value'>, ref: PayoutRef): PreparedPayout {
+export function preparedOf(scope: ReadScope, ref: PayoutRef): PreparedPayout {
   const context = scope.context(ref)
   const { payoutId, to, amount, nonce, signed, mined } = context
   const state = String(scope.value(ref))

@@ -15,6 +15,7 @@ import { payoutCommands } from '../payout/commands.js'
 import { payout } from '../payout/machine.js'
 import { OpenPayouts } from '../payout/open-payouts.js'
 import { payee } from '../payout/payee.js'
+import { payoutQueries } from '../payout/queries.js'
 import { reportCommands } from '../payout/reports.js'
 import { treasuryCommands } from '../treasury/commands.js'
 import { treasury } from '../treasury/machine.js'
@@ -71,7 +72,7 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
   const commands = { ...scans, ...accountOnly, ...credentials, ...users, ...codes, ...volumes, ...money }
   const keys = areas.flatMap((area) => Object.keys(area))
   assert(keys.length === Object.keys(commands).length, 'two commands of a program have one key, so one is lost')
-  const queries = { ...memberQueries(rules, user, account, access), listBatches, listUnlocks }
+  const queries = { ...memberQueries(rules, user, account, access), ...payoutQueries(open), listBatches, listUnlocks }
   const program: Program = {
     name,
     actors: [user, account, volume, batchActor, counter, treasury, wallet, payout, payee] as readonly ActorType[],

@@ -1,0 +1,294 @@
+/**
+ * Pays what one wallet owes: takes queued payouts on, has them signed, sends them, and follows each to its end. It keeps
+ * nothing that matters, so it may die at any moment and begin again: all it needs stands in the core.
+ *
+ * S1 The core has the nonce before the signer is asked, and the bytes before the chain gets them.
+ * S2 What is missing is sent again as it is; what is stuck is signed again for its nonce. Never anything else.
+ * S3 Whatever is not known is looked at again in the next round; only `final` and `lost` end anything.
+ * S4 One pipeline a wallet: rounds never overlap.
+ * B1 At most PAYOUTS_PER_TURN_MAX payouts go from one step to the next at once, and `inFlightMax` are under way.
+ */
+import type { Logger } from 'pino'
+import { PAYOUTS_PER_TURN_MAX, type PreparedPayout, type Report } from '../../actors/payout/reports.js'
+import type { Pool } from '../../actors/treasury/facts.js'
+import { DomainError } from '../../engine/errors.js'
+import {
+  type Broadcast,
+  type ChainWallet,
+  type Observation,
+  type OpenTransfer,
+  type SignedTransaction,
+  SignerRefused,
+} from '../chain.js'
+import type { PayoutCore } from './core-port.js'
+
+export interface PipelineLimits {
+  /** Between two looks at the chain while something is under way. */
+  readonly pollIntervalMs: number
+  /** What should have been mined by then is signed again at higher fees. */
+  readonly stuckAfterMs: number
+  /** Transactions ever signed for one attempt; then somebody has to look. */
+  readonly signaturesMax: number
+  readonly inFlightMax: number
+}
+
+export interface PipelineOptions {
+  readonly core: PayoutCore
+  readonly chain: ChainWallet
+  readonly wallet: Pool
+  readonly limits: PipelineLimits
+  readonly nowMs: () => number
+  readonly log: Logger
+}
+
+export class Pipeline {
+  readonly counts = {
+    rounds: 0,
+    failed_rounds: 0,
+    signed: 0,
+    sent: 0,
+    replaced: 0,
+    refused: 0,
+    no_gas: 0,
+    unfunded: 0,
+    unknown: 0,
+  }
+  lastError: string | null = null
+  /** When a transaction was first seen to be out, by hash. */
+  readonly #outSince = new Map<string, number>()
+  readonly #options: PipelineOptions
+
+  constructor(options: PipelineOptions) {
+    this.#options = options
+  }
+
+  /** Tells the core which wallet this is. Throws when the chain cannot be asked, or the core refuses. */
+  async bind(): Promise<void> {
+    const { core, chain, wallet } = this.#options
+    const nonces = await chain.nonces()
+    await core.bind(wallet, chain.chain, chain.address, nonces?.mined ?? null)
+  }
+
+  /** One look at everything; returns how many payouts are under way. Throws what stopped it: the next round goes on. */
+  async round(): Promise<number> {
+    const { core, wallet, limits } = this.#options
+    this.counts.rounds += 1
+    try {
+      const ids = await core.open(wallet, 'in_flight', limits.inFlightMax)
+      const known = await this.#transfers(ids)
+      await this.#sign(known.filter(({ state }) => state === 'prepared'))
+      await this.#follow(known.filter(({ state }) => state === 'signed' || state === 'mined'))
+      const taken = await this.#takeOn(known.reduce((sum, { amount }) => sum + amount, 0n))
+      this.lastError = null
+      return ids.length + taken
+    } catch (error) {
+      this.counts.failed_rounds += 1
+      this.lastError = error instanceof Error ? error.message : String(error)
+      throw error
+    }
+  }
+
+  async #transfers(ids: readonly string[]): Promise<readonly PreparedPayout[]> {
+    const found: PreparedPayout[] = []
+    for (const some of chunks(ids)) found.push(...(await this.#options.core.transfers(some)))
+    return found
+  }
+
+  /** Queued payouts: those the chain would refuse are held, the others get their nonces, are signed and sent. */
+  async #takeOn(unspent: bigint): Promise<number> {
+    const { core, wallet } = this.#options
+    const ids = await core.open(wallet, 'queued', PAYOUTS_PER_TURN_MAX)
+    if (ids.length === 0) return 0
+    const payable = await this.#payable(await core.transfers(ids), unspent)
+    const prepared = payable.length === 0 ? [] : await this.#prepare(payable)
+    await this.#sign(prepared)
+    return prepared.length
+  }
+
+  /** As many, from the first on, as the wallet can pay from what it holds besides `unspent`. */
+  async #payable(queued: readonly PreparedPayout[], unspent: bigint): Promise<string[]> {
+    const { core, chain, log, wallet } = this.#options
+    const answers = (await chain.preflight?.(queued)) ?? []
+    let left = (await chain.holdings()).asset - unspent
+    const payable: string[] = []
+    const refused: Report[] = []
+    for (const [index, { payoutId, amount }] of queued.entries()) {
+      const answer = answers[index]
+      if (answer?.kind === 'refused') refused.push({ type: 'refused', payoutId, because: 'payee_refused' })
+      else if (answer?.kind === 'unknown') break
+      else if (answer?.kind === 'unfunded' || amount > left) {
+        this.counts.unfunded += 1
+        log.error({ wallet, payoutId, left: String(left) }, 'the wallet does not hold what it owes; payouts wait')
+        break
+      } else {
+        payable.push(payoutId)
+        left -= amount
+      }
+    }
+    this.counts.refused += refused.length
+    if (refused.length > 0) await core.report(refused)
+    return payable
+  }
+
+  async #prepare(ids: readonly string[]): Promise<readonly PreparedPayout[]> {
+    try {
+      return await this.#options.core.prepare(this.#options.wallet, ids)
+    } catch (error) {
+      if (error instanceof DomainError && error.code === 'wallet_paused') return []
+      throw error
+    }
+  }
+
+  /** Has payouts signed in the order of their nonces, and sends them once the core holds the bytes (S1). */
+  async #sign(prepared: readonly PreparedPayout[]): Promise<void> {
+    const inOrder = [...prepared].sort((a, b) => (a.nonce ?? 0) - (b.nonce ?? 0))
+    for (const some of chunks(inOrder)) {
+      let signed: readonly SignedTransaction[]
+      try {
+        signed = await this.#options.chain.sign(some.map(transferOf))
+      } catch (error) {
+        if (!(error instanceof SignerRefused) || error.payoutId === null) throw error
+        await this.#putBack(some, error)
+        return
+      }
+      await this.#options.core.report(
+        some.map(({ payoutId }, index) => ({ type: 'signed', payoutId, transaction: at(signed, index) })),
+      )
+      this.counts.signed += signed.length
+      await this.#send(signed)
+    }
+  }
+
+  /** The signer has signed none of these, and never will sign one of them: its nonce must not stay unused. */
+  async #putBack(some: readonly PreparedPayout[], { payoutId: refusedId, code }: SignerRefused): Promise<void> {
+    const refused = some.findIndex(({ transferId }) => transferId === refusedId)
+    this.counts.refused += 1
+    await this.#options.core.report(
+      some.slice(Math.max(0, refused)).map(({ payoutId }, index): Report => {
+        return index === 0 ? { type: 'refused', payoutId, because: code } : { type: 'unprepared', payoutId }
+      }),
+    )
+  }
+
+  async #send(transactions: readonly SignedTransaction[]): Promise<readonly Broadcast[]> {
+    if (transactions.length === 0) return []
+    const { chain, nowMs, log, wallet } = this.#options
+    const outcomes = await chain.broadcast(transactions)
+    for (const [index, outcome] of outcomes.entries()) {
+      const { hash } = at(transactions, index)
+      if (!this.#outSince.has(hash)) this.#outSince.set(hash, nowMs())
+      if (outcome.kind === 'accepted') this.counts.sent += 1
+      else log.warn({ wallet, hash, outcome }, 'a payout was sent and not taken; it is looked at again')
+      if (outcome.kind === 'refused' && outcome.code === 'no_gas') this.counts.no_gas += 1
+    }
+    return outcomes
+  }
+
+  /** What became of payouts that are out. */
+  async #follow(open: readonly PreparedPayout[]): Promise<void> {
+    if (open.length === 0) {
+      this.#outSince.clear()
+      return
+    }
+    const { core, chain } = this.#options
+    const observations = await chain.observe(open.map(openTransferOf))
+    const reports: Report[] = []
+    const missing: PreparedPayout[] = []
+    const stuck: PreparedPayout[] = []
+    const head = (await chain.nonces())?.mined
+    for (const [index, payout] of open.entries()) {
+      const seen = at(observations, index)
+      const report = reportOn(payout, seen)
+      if (report !== null) reports.push(report)
+      if (seen.kind === 'missing') missing.push(payout)
+      if (seen.kind === 'lost' && seen.because === 'expired') stuck.push(payout)
+      // Only the first in line can be stuck: the others wait for it.
+      const isFirst = payout.nonce === null || payout.nonce === head
+      if (seen.kind === 'pending' && isFirst && this.#isOverdue(payout)) stuck.push(payout)
+      if (seen.kind === 'unknown') this.#onUnknown(payout, seen.message)
+    }
+    for (const some of chunks(reports)) await core.report(some)
+    await this.#sendAgain(missing, head)
+    for (const payout of stuck) await this.#replace(payout)
+  }
+
+  #onUnknown({ payoutId }: PreparedPayout, message: string): void {
+    this.counts.unknown += 1
+    this.#options.log.warn({ payoutId, message }, 'it is not known what became of a payout; it is looked at again')
+  }
+
+  #isOverdue({ signed }: PreparedPayout): boolean {
+    const { nowMs, limits } = this.#options
+    const last = signed.at(-1)
+    if (last === undefined || last.terms.kind !== 'evm') return false
+    const since = this.#outSince.get(last.hash)
+    if (since === undefined) this.#outSince.set(last.hash, nowMs())
+    return since !== undefined && nowMs() - since > limits.stuckAfterMs
+  }
+
+  /** The same bytes; at fees that are too low by now, others for the same nonce (S2). */
+  async #sendAgain(missing: readonly PreparedPayout[], head: number | undefined): Promise<void> {
+    const latest = missing.flatMap(({ signed }) => signed.slice(-1))
+    const outcomes = await this.#send(latest)
+    for (const [index, outcome] of outcomes.entries()) {
+      const payout = at(missing, index)
+      const isUnderpriced = outcome.kind === 'refused' && outcome.code === 'underpriced'
+      if (isUnderpriced && (payout.nonce === null || payout.nonce === head)) await this.#replace(payout)
+    }
+  }
+
+  async #replace(payout: PreparedPayout): Promise<void> {
+    const { core, chain, limits, log, wallet } = this.#options
+    const { payoutId } = payout
+    if (payout.signed.length >= limits.signaturesMax) {
+      log.error({ wallet, payoutId }, 'a payout is stuck and was signed as often as is allowed: see docs/operating.md')
+      return
+    }
+    const transaction = await chain.replace(openTransferOf(payout))
+    await core.report([{ type: 'signed', payoutId, transaction }])
+    this.counts.replaced += 1
+    await this.#send([transaction])
+  }
+}
+
+/** What the core is to hear of an observation; null when it knows already. */
+function reportOn(payout: PreparedPayout, seen: Observation): Report | null {
+  const { payoutId, state, mined } = payout
+  switch (seen.kind) {
+    case 'final': {
+      const { hash, block, ok, fee } = seen
+      return { type: 'final', payoutId, hash, block, ok, fee }
+    }
+    case 'mined': {
+      const isKnown = mined?.hash === seen.hash && mined.block.hash === seen.block.hash
+      return isKnown ? null : { type: 'mined', payoutId, hash: seen.hash, block: seen.block }
+    }
+    case 'lost':
+      return seen.because === 'expired' ? null : { type: 'lost', payoutId, because: seen.because }
+    case 'pending':
+    case 'missing':
+      return state === 'mined' ? { type: 'unmined', payoutId } : null
+    case 'unknown':
+      return null
+  }
+}
+
+function transferOf({ transferId, to, amount, nonce }: PreparedPayout) {
+  return { payoutId: transferId, to, amount, nonce }
+}
+
+function openTransferOf(payout: PreparedPayout): OpenTransfer {
+  return { ...transferOf(payout), signed: payout.signed }
+}
+
+function* chunks<Item>(items: readonly Item[]): Generator<readonly Item[]> {
+  for (let start = 0; start < items.length; start += PAYOUTS_PER_TURN_MAX) {
+    yield items.slice(start, start + PAYOUTS_PER_TURN_MAX)
+  }
+}
+
+function at<Item>(items: readonly Item[], index: number): Item {
+  const item = items[index]
+  if (item === undefined) throw new RangeError(`the chain answered for ${items.length} payouts, not for ${index + 1}`)
+  return item
+}
