@@ -70,6 +70,12 @@ export class Keystore implements KeyProvider {
     }
   }
 
+  /** The key of that name, made if it is missing; what a local chain starts with. */
+  async ensure(name: string, kind: SigningKey['kind']): Promise<KeyDescription> {
+    const found = (await this.list()).find((key) => key.name === name)
+    return found ?? this.create(name, kind)
+  }
+
   /** Throws `key_missing`, `keystore_password_wrong` or `keystore_damaged`. */
   async key(name: string): Promise<SigningKey> {
     this.#assertOpen()

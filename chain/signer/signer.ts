@@ -16,9 +16,15 @@ export interface SigningRequest {
   readonly unsigned: string
 }
 
+/** Requests a signer takes at once. */
+export const SIGN_BATCH_MAX = 256
+
 export interface Signer {
   /** The address of a wallet: checksummed hexadecimal or base58. */
   address(wallet: WalletName): Promise<string>
-  /** The signed transaction, as the chain takes it. Throws `SignerRefused`. */
+  /**
+   * The signed transactions, as the chain takes them: of all requests or of none. Throws `SignerRefused`, which names the
+   * payout that is refused.
+   */
   sign(requests: readonly SigningRequest[]): Promise<readonly string[]>
 }

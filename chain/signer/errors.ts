@@ -1,0 +1,69 @@
+/** Why the policy of a signer says no, in the `code` of a `SignerRefused`. */
+export const refusalCodes = [
+  /** Somebody has pulled the stop switch. */
+  'stopped',
+  'batch_too_large',
+  'wallet_unknown',
+  'payout_id_wrong',
+  /** Not a transaction of this chain in the one way it is written. */
+  'bytes_unreadable',
+  'chain_wrong',
+  'fee_payer_wrong',
+  /** Something else than one transfer, or more than that. */
+  'no_plain_transfer',
+  'lookup_table',
+  'asset_wrong',
+  'payee_wrong',
+  'amount_wrong',
+  'memo_wrong',
+  'fee_too_high',
+  /** The payout was signed for another wallet, payee or amount (S4). */
+  'intent_changed',
+  /** The payout was signed with another nonce (S2). */
+  'nonce_changed',
+  /** The nonce was signed for another payout (S2). */
+  'nonce_taken',
+  'signed_too_often',
+  'signed_too_soon',
+  'limit_payout',
+  'limit_destination_day',
+  'limit_hour',
+  'limit_day',
+  'log_full',
+] as const
+
+export type RefusalCode = (typeof refusalCodes)[number]
+
+export type UnavailableCode =
+  | 'signer_unreachable'
+  | 'signer_timeout'
+  | 'signer_busy'
+  | 'signer_closed'
+  | 'signer_log_failed'
+  | 'signer_answer_wrong'
+  | 'key_failed'
+
+/** The signer could not do it, now. Asking again for the same is always safe: it pays once. */
+export class SignerUnavailable extends Error {
+  override readonly name = 'SignerUnavailable'
+
+  constructor(
+    readonly code: UnavailableCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+  }
+}
+
+/** A signer that must not start: its policy, log, lock or socket is wrong. Says what to do. */
+export class SignerStartError extends Error {
+  override readonly name = 'SignerStartError'
+
+  constructor(
+    readonly code: 'policy_wrong' | 'log_damaged' | 'log_locked' | 'socket_in_use' | 'keys_unfit',
+    message: string,
+  ) {
+    super(message)
+  }
+}

@@ -1,0 +1,283 @@
+/**
+ * The signer: holds keys, reads what it is to sign, checks its own policy and memory, and signs.
+ *
+ * S4 One service per folder, one folder per set of wallets; every limit is checked here whatever the caller checked.
+ * S5 What it is about to sign is durable in its log before a signature leaves.
+ * S8 A batch is signed whole or not at all: one refusal, and neither log nor limits know of the rest.
+ */
+import { PublicKey } from '@solana/web3.js'
+import type { Logger } from 'pino'
+import { SignerRefused } from '../chain.js'
+import { ensurePrivateFolder } from '../keys/durable-file.js'
+import type { EvmKey, KeyProvider, SolanaKey } from '../keys/key-provider.js'
+import { type RefusalCode, SignerStartError, SignerUnavailable } from './errors.js'
+import { type EvmIntent, readEvmIntent, signEvmIntent } from './evm-intent.js'
+import { refuse } from './intent.js'
+import { lockSigner } from './lock.js'
+import { type LogEntry, SignerLog } from './log.js'
+import { Memory, PAYOUTS_MAX, type Rules } from './memory.js'
+import type { EvmWalletPolicy, SignerPolicy, SolanaWalletPolicy } from './policy.js'
+import { PAYOUT_ID_CHARACTERS_MAX } from './policy.js'
+import { SIGN_BATCH_MAX, type Signer, type SigningRequest, type WalletName } from './signer.js'
+import { readSolanaIntent, type SolanaIntent, signSolanaIntent } from './solana-intent.js'
+import { isStopped, stopFilePath } from './stop-switch.js'
+
+/** Requests that are being signed or wait for the disk. */
+const QUEUE_MAX = 8_192
+/** A KMS answers some tens of milliseconds later, and has its own limits. */
+const SIGNATURES_AT_ONCE = 16
+const PAYOUT_ID = new RegExp(`^[\\x21-\\x7e]{1,${PAYOUT_ID_CHARACTERS_MAX}}$`)
+
+type Wallet =
+  | { readonly kind: 'evm'; readonly policy: EvmWalletPolicy; readonly key: EvmKey }
+  | {
+      readonly kind: 'solana'
+      readonly policy: SolanaWalletPolicy
+      readonly key: SolanaKey
+      readonly publicKey: PublicKey
+    }
+
+/** A request that may be signed: its place in the log, and how. */
+interface Ready {
+  readonly entry: LogEntry
+  sign(): Promise<string>
+}
+
+export interface SignerServiceOptions {
+  /** Its log, lock and stop switch: its own, and never shared. */
+  readonly directory: string
+  readonly policy: SignerPolicy
+  readonly keys: KeyProvider
+  readonly log: Logger
+  /** Milliseconds of the epoch. */
+  readonly now?: () => number
+  /** Called at the end of {@link SignerService.close}. */
+  readonly onClose?: () => Promise<void>
+}
+
+/** For metrics. */
+export interface SignerStatus {
+  readonly signed: number
+  readonly refused: Readonly<Record<string, number>>
+  readonly queue: number
+  readonly queueMax: number
+  readonly payouts: number
+  readonly payoutsMax: number
+  readonly logBytes: number
+  readonly isStopped: boolean
+}
+
+export class SignerService implements Signer {
+  readonly #refused = new Map<string, number>()
+  #signed = 0
+  #queue = 0
+  #isClosed = false
+  #idle: (() => void) | undefined
+
+  private constructor(
+    private readonly options: SignerServiceOptions,
+    private readonly wallets: ReadonlyMap<WalletName, Wallet>,
+    private readonly memory: Memory,
+    private readonly signatures: SignerLog,
+    private readonly unlock: () => Promise<void>,
+  ) {}
+
+  /** Throws `SignerStartError` and `KeyError`. */
+  static async open(options: SignerServiceOptions): Promise<SignerService> {
+    const { directory, policy, keys, log } = options
+    await ensurePrivateFolder(directory)
+    const unlock = await lockSigner(directory)
+    try {
+      const wallets = await openWallets(policy, keys)
+      const memory = new Memory()
+      const signatures = await SignerLog.open(directory, (entry) => memory.remember(entry))
+      if (signatures.bytesCut > 0) {
+        log.warn({ bytes: signatures.bytesCut }, 'the signer cut off what a crash left half-written of its log')
+      }
+      const addresses = Object.fromEntries([...wallets].map(([name, { key }]) => [name, key.address]))
+      log.info({ addresses, payouts: memory.payouts, isStopped: isStopped(directory) }, 'the signer is ready')
+      return new SignerService(options, wallets, memory, signatures, unlock)
+    } catch (error) {
+      await unlock()
+      throw error
+    }
+  }
+
+  async address(wallet: WalletName): Promise<string> {
+    return this.#wallet(wallet, null).key.address
+  }
+
+  /** Signs all or none. Throws `SignerRefused`, `SignerUnavailable`. */
+  async sign(requests: readonly SigningRequest[]): Promise<readonly string[]> {
+    if (this.#isClosed) throw new SignerUnavailable('signer_closed', 'The signer is stopping; ask again when it runs.')
+    if (this.#queue + requests.length > QUEUE_MAX) {
+      throw new SignerUnavailable(
+        'signer_busy',
+        `The signer has ${this.#queue} requests in hand; ask again in a second.`,
+      )
+    }
+    this.#queue += requests.length
+    try {
+      const ready = this.#check(requests)
+      await this.signatures.append(ready.filter(isNew).map(({ entry }) => entry)) // S5
+      this.#assertNotStopped()
+      const signed = await signAll(ready)
+      this.#signed += signed.length
+      return signed
+    } catch (error) {
+      if (error instanceof SignerRefused) this.#countRefusal(error, requests.length)
+      throw error
+    } finally {
+      this.#queue -= requests.length
+      if (this.#queue === 0) this.#idle?.()
+    }
+  }
+
+  status(): SignerStatus {
+    return {
+      signed: this.#signed,
+      refused: Object.fromEntries(this.#refused),
+      queue: this.#queue,
+      queueMax: QUEUE_MAX,
+      payouts: this.memory.payouts,
+      payoutsMax: PAYOUTS_MAX,
+      logBytes: this.signatures.bytes,
+      isStopped: isStopped(this.options.directory),
+    }
+  }
+
+  /** Takes no more, finishes what it has in hand, and lets go of its folder. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    if (this.#queue > 0) await new Promise<void>((resolve) => (this.#idle = resolve))
+    await this.signatures.close()
+    await this.unlock()
+    await this.options.onClose?.()
+  }
+
+  /** Synchronous, so that no two batches are checked against the same memory. */
+  #check(requests: readonly SigningRequest[]): (Ready & { readonly isNew: boolean })[] {
+    this.#assertNotStopped()
+    if (requests.length > SIGN_BATCH_MAX) {
+      const message = `${requests.length} requests are too many at once; the signer takes ${SIGN_BATCH_MAX}.`
+      throw new SignerRefused('batch_too_large' satisfies RefusalCode, message)
+    }
+    const at = this.memory.timeOf((this.options.now ?? Date.now)())
+    const takeBacks: (() => void)[] = []
+    try {
+      return requests.map((request) => {
+        const wallet = this.#wallet(request.wallet, request.payoutId)
+        const ready = read(request, wallet, at)
+        this.memory.check(ready.entry, rulesOf(wallet))
+        const isNew = !this.memory.knows(ready.entry)
+        if (isNew) takeBacks.push(this.memory.remember(ready.entry))
+        return { ...ready, isNew }
+      })
+    } catch (error) {
+      for (const takeBack of takeBacks.toReversed()) takeBack() // S8
+      throw error
+    }
+  }
+
+  #wallet(name: WalletName, payoutId: string | null): Wallet {
+    const wallet = this.wallets.get(name)
+    if (wallet !== undefined) return wallet
+    const message = `The signer's policy has no wallet "${name}", only: ${[...this.wallets.keys()].join(', ')}.`
+    throw new SignerRefused('wallet_unknown' satisfies RefusalCode, message, payoutId)
+  }
+
+  #assertNotStopped(): void {
+    const { directory } = this.options
+    if (!isStopped(directory)) return
+    const message = `The signer is stopped and signs nothing. If all is well, remove ${stopFilePath(directory)}, as \`comptroller signer resume\` does.`
+    throw new SignerRefused('stopped' satisfies RefusalCode, message)
+  }
+
+  #countRefusal({ code, message, payoutId }: SignerRefused, requests: number): void {
+    this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1)
+    this.options.log.warn({ code, payoutId, requests }, message)
+  }
+}
+
+const isNew = (ready: { readonly isNew: boolean }) => ready.isNew
+
+const rulesOf = ({ policy }: Wallet): Rules => ({
+  limits: policy.limits,
+  signaturesMax: policy.signaturesMax,
+  resignAfterMs: policy.kind === 'solana' ? policy.resignAfterMs : 0,
+})
+
+function read(request: SigningRequest, wallet: Wallet, at: number): Ready {
+  if (!PAYOUT_ID.test(request.payoutId)) {
+    const what = `it must have 1 to ${PAYOUT_ID_CHARACTERS_MAX} printable characters and no spaces`
+    throw new SignerRefused(
+      'payout_id_wrong' satisfies RefusalCode,
+      `The payout id is wrong: ${what}.`,
+      request.payoutId,
+    )
+  }
+  if (request.amount <= 0n) throw refuse('amount_wrong', request, `it pays ${request.amount}.`)
+  if (wallet.kind === 'evm') {
+    const intent = readEvmIntent(request, wallet.policy, wallet.key.address)
+    return { entry: entryOf(request, wallet, intent, at), sign: () => signEvmIntent(intent, wallet.key) }
+  }
+  const intent = readSolanaIntent(request, wallet.policy, wallet.publicKey)
+  return { entry: entryOf(request, wallet, intent, at), sign: () => signSolanaIntent(intent, wallet.key) }
+}
+
+const entryOf = (
+  { wallet, payoutId, amount }: SigningRequest,
+  { policy, key }: Wallet,
+  { to, nonce, fingerprint }: EvmIntent | SolanaIntent,
+  at: number,
+): LogEntry => ({
+  at,
+  wallet,
+  account: `${policy.chain}:${key.address}`,
+  payout: payoutId,
+  to,
+  amount: amount.toString(),
+  nonce,
+  fingerprint,
+})
+
+/** In order, some at a time. */
+async function signAll(ready: readonly Ready[]): Promise<string[]> {
+  const signed: string[] = []
+  for (let at = 0; at < ready.length; at += SIGNATURES_AT_ONCE) {
+    const some = ready.slice(at, at + SIGNATURES_AT_ONCE)
+    for (const outcome of await Promise.allSettled(some.map(({ sign }) => sign()))) {
+      if (outcome.status === 'rejected') throw keyFailed(outcome.reason)
+      signed.push(outcome.value)
+    }
+  }
+  return signed
+}
+
+function keyFailed(cause: unknown): SignerUnavailable {
+  const why = cause instanceof Error ? cause.message : String(cause)
+  return new SignerUnavailable('key_failed', `The key did not sign: ${why} Ask again for the same.`, { cause })
+}
+
+async function openWallets(policy: SignerPolicy, keys: KeyProvider): Promise<Map<WalletName, Wallet>> {
+  const wallets = new Map<WalletName, Wallet>()
+  for (const [name, rules] of policy) wallets.set(name, await openWallet(name, rules, keys))
+  return wallets
+}
+
+async function openWallet(
+  name: WalletName,
+  policy: EvmWalletPolicy | SolanaWalletPolicy,
+  keys: KeyProvider,
+): Promise<Wallet> {
+  const key = await keys.key(policy.key)
+  if (policy.kind === 'evm' && key.kind === 'evm') return { kind: 'evm', policy, key }
+  if (policy.kind === 'solana' && key.kind === 'solana') {
+    return { kind: 'solana', policy, key, publicKey: new PublicKey(key.address) }
+  }
+  throw new SignerStartError(
+    'keys_unfit',
+    `The wallet "${name}" pays on ${policy.chain}, and its key ${policy.key} is for ${key.kind}. Name one of the right kind.`,
+  )
+}
