@@ -12,7 +12,7 @@ import { FailedTransactionMetadata, LiteSVM } from 'litesvm'
 import { assert } from '../../engine/assert.js'
 import { feeOf, type TransactionError, transactionError } from './solana-errors.js'
 import { type LandedTransaction, tokenBalances } from './solana-history.js'
-import { type Commitment, FINAL_AFTER_BLOCKS, FIRST_SLOT, type SkippedSlots, Slots } from './solana-slots.js'
+import { type Commitment, FINAL_AFTER_BLOCKS, type SkippedSlots, Slots } from './solana-slots.js'
 
 /** Transactions kept; older ones are forgotten as by a node that purges its ledger. */
 const HISTORY_MAX = 100_000
@@ -24,7 +24,7 @@ export interface ChainState {
   readonly genesisHash: string
   readonly slot: number
   readonly skipped: readonly SkippedSlots[]
-  /** The first slot whose history is complete. */
+  /** The first slot whose history is complete; 0 when nothing was forgotten. */
   readonly firstAvailable: number
   readonly vm: Uint8Array
   readonly history: readonly LandedTransaction[]
@@ -59,7 +59,7 @@ export class SolanaChain {
   readonly #before = new Map<string, Before[]>()
   /** Of the slots that are not final, oldest first. */
   #open: LandedTransaction[] = []
-  #firstAvailable = FIRST_SLOT
+  #firstAvailable = 0
   /** Told of what the history gained, and from which slot on it was dropped. */
   onLanded: (transaction: LandedTransaction) => void = () => {}
   onDropped: (fromSlot: number) => void = () => {}

@@ -1,0 +1,243 @@
+/**
+ * One wallet on Solana: pays SOL or an SPL token, one transaction for a payout, with the payout's id as its memo.
+ *
+ * S1 `sign` and `replace` send nothing; `broadcast` signs nothing.
+ * S2 A payout is signed again only when everything that was signed for it is lost for good.
+ * S3 What became of a payout is judged in observe.ts, from what all nodes say.
+ */
+import { PublicKey } from '@solana/web3.js'
+import { DomainError } from '../../engine/errors.js'
+import {
+  type AssetMovement,
+  type Broadcast,
+  type ChainWallet,
+  type Holdings,
+  type Observation,
+  type OpenTransfer,
+  type SignedTransaction,
+  SignerRefused,
+  type Transfer,
+  type UnsignedTransfer,
+} from '../chain.js'
+import type { Signer, WalletName } from '../signer/signer.js'
+import { decimalsOf, parsePayee, SOL_DECIMALS, type SolanaAsset } from './asset.js'
+import { inParallel } from './batches.js'
+import type { FoundTransaction } from './blocks.js'
+import { broadcast, TRANSACTION_BYTES_MAX } from './broadcast.js'
+import { assertNotDevKey } from './dev-keys.js'
+import type { EndpointHealth } from './endpoint.js'
+import { type Disagreement, Endpoints } from './endpoints.js'
+import { holdingsAt } from './holdings.js'
+import { compose, hashOfForeign, hashOfSigned } from './message.js'
+import { movementsOf } from './movements.js'
+import { Observer } from './observe.js'
+import { type PayeeAccount, type PriceLimits, prepare } from './preparation.js'
+
+const TIMEOUT_MS = 10_000
+const BROADCASTS_AT_ONCE = 16
+/** With 100,000 compute units at most, no more than 50,000 lamports for priority. */
+const UNIT_PRICE: PriceLimits = { min: 1_000n, max: 500_000n }
+
+export interface SolanaWalletOptions {
+  readonly wallet: WalletName
+  readonly signer: Signer
+  /** As in CAIP-2: `solana:mainnet`, `solana:local`. */
+  readonly chain: string
+  /** Addresses of nodes, in the order of preference. */
+  readonly urls: readonly string[]
+  /** `mint` is null for SOL. */
+  readonly asset: { readonly symbol: string; readonly mint: string | null }
+  /** Whether the key was made for development; such a key is refused on mainnet. */
+  readonly isDevelopmentKey: boolean
+  /** In micro-lamports for a compute unit. */
+  readonly unitPrice?: PriceLimits
+  readonly timeoutMs?: number
+  readonly onDisagreement?: (disagreement: Disagreement) => void
+}
+
+export class SolanaWallet implements ChainWallet {
+  readonly chain: string
+  readonly address: string
+  readonly asset: SolanaAsset
+  readonly #wallet: WalletName
+  readonly #signer: Signer
+  readonly #key: PublicKey
+  readonly #endpoints: Endpoints
+  readonly #observer: Observer
+  readonly #unitPrice: PriceLimits
+
+  private constructor(options: SolanaWalletOptions, address: string, endpoints: Endpoints, asset: SolanaAsset) {
+    this.chain = options.chain
+    this.address = address
+    this.asset = asset
+    this.#wallet = options.wallet
+    this.#signer = options.signer
+    this.#key = new PublicKey(address)
+    this.#endpoints = endpoints
+    this.#unitPrice = options.unitPrice ?? UNIT_PRICE
+    this.#observer = new Observer(endpoints, (transaction, transfer) => this.#costOf(transaction, transfer))
+  }
+
+  /** Throws when no node answers, the mint is none, or a development key meets mainnet (`dev_key`). */
+  static async connect(options: SolanaWalletOptions): Promise<SolanaWallet> {
+    const { wallet, signer, asset, isDevelopmentKey } = options
+    const address = await signer.address(wallet)
+    const endpoints = new Endpoints({
+      chain: options.chain,
+      urls: options.urls,
+      timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
+      checkGenesis: (genesisHash) => assertNotDevKey(genesisHash, address, isDevelopmentKey),
+      onDisagreement: options.onDisagreement ?? (() => {}),
+    })
+    await endpoints.genesisHash()
+    if (asset.mint === null) {
+      return new SolanaWallet(options, address, endpoints, { symbol: asset.symbol, decimals: SOL_DECIMALS, mint: null })
+    }
+    const mint = new PublicKey(asset.mint)
+    const account = await endpoints.first((connection) => connection.getAccountInfo(mint, 'confirmed'))
+    const decimals = decimalsOf(mint, account)
+    return new SolanaWallet(options, address, endpoints, { symbol: asset.symbol, decimals, mint })
+  }
+
+  /** Of each node, for metrics. */
+  get health(): readonly EndpointHealth[] {
+    return this.#endpoints.health
+  }
+
+  async nonces(): Promise<null> {
+    return null
+  }
+
+  async sign(transfers: readonly Transfer[]): Promise<readonly SignedTransaction[]> {
+    return this.#sign(transfers, 1n)
+  }
+
+  async replace(transfer: OpenTransfer): Promise<SignedTransaction> {
+    const [seen] = await this.observe([transfer])
+    if (seen?.kind !== 'lost') {
+      const why = seen?.kind === 'unknown' ? `unknown: ${seen.message}` : seen?.kind
+      throw new DomainError(
+        'conflict',
+        'not_lost',
+        `What was signed for payout ${transfer.payoutId} is ${why}. It may still pay: observe it until it is lost.`,
+      )
+    } // S2
+    const [signed] = await this.#sign([transfer], 2n ** BigInt(transfer.signed.length))
+    if (!signed) throw new Error('The signer answered without a transaction')
+    return signed
+  }
+
+  broadcast(transactions: readonly SignedTransaction[]): Promise<readonly Broadcast[]> {
+    const paysInSol = this.asset.mint === null
+    return inParallel(transactions, BROADCASTS_AT_ONCE, ({ raw }) => broadcast(this.#endpoints, raw, paysInSol))
+  }
+
+  observe(transfers: readonly OpenTransfer[]): Promise<readonly Observation[]> {
+    return this.#observer.observe(transfers)
+  }
+
+  /** Heights are slots. At a slot of the past it is exact too, as long as nodes remember what came after. */
+  holdings(atHeight?: number): Promise<Holdings> {
+    return this.#endpoints.first((connection) => holdingsAt(connection, this.asset, this.#key, atHeight))
+  }
+
+  heights(): Promise<{ readonly final: number; readonly newest: number }> {
+    return this.#endpoints.first(async (connection, endpoint) => {
+      const final = await connection.getSlot('finalized')
+      endpoint.noteFinalSlot(final)
+      return { final, newest: await connection.getSlot('processed') }
+    })
+  }
+
+  /** Of tokens, only those through associated token accounts, which are the ones that payouts and holdings know. */
+  movements(addresses: readonly string[], from: number, through: number): Promise<readonly AssetMovement[]> {
+    return this.#endpoints.first((connection) => movementsOf(connection, this.asset, addresses, from, through))
+  }
+
+  parseAddress(text: string): string | null {
+    return parsePayee(text, this.asset, this.address)
+  }
+
+  async unsigned(from: string, to: string, amount: bigint): Promise<UnsignedTransfer> {
+    const payer = new PublicKey(from)
+    if (to === from || parsePayee(to, this.asset, from) === null) throw wrongPayee(`${to} cannot be paid`)
+    const { accounts, blockhash, lastValidBlockHeight, unitPrice } = await this.#prepare(payer, [to], 1n)
+    const [account] = accounts
+    if (account?.kind === 'unusable') throw wrongPayee(`${to} ${account.why}`)
+    const payment = { from: payer, to: new PublicKey(to), amount, memo: null, unitPrice, blockhash }
+    const transaction = compose(this.asset, { ...payment, createsAccount: account?.kind === 'missing' })
+      .serialize({ requireAllSignatures: false, verifySignatures: false })
+      .toString('base64')
+    return { chain: this.chain, from, to, amount, transaction: { transaction, blockhash, lastValidBlockHeight } }
+  }
+
+  async submit(raw: string): Promise<string> {
+    if (Buffer.byteLength(raw, 'base64') > TRANSACTION_BYTES_MAX) {
+      const message = `A transaction has at most ${TRANSACTION_BYTES_MAX} bytes. Sign the one that was prepared.`
+      throw new DomainError('unprocessable', 'transaction_wrong', message)
+    }
+    const hash = hashOfForeign(raw)
+    const answer = await broadcast(this.#endpoints, raw, this.asset.mint === null)
+    if (answer.kind === 'accepted') return hash
+    if (answer.kind === 'unknown') {
+      throw new DomainError('unavailable', 'chain_unreachable', `${answer.message}. Submit the same transaction again.`)
+    }
+    throw new DomainError('unprocessable', `transaction_${answer.code}`, answer.message)
+  }
+
+  async #sign(transfers: readonly Transfer[], priceFactor: bigint): Promise<readonly SignedTransaction[]> {
+    if (transfers.length === 0) return []
+    for (const transfer of transfers) checkAddress(transfer, parsePayee(transfer.to, this.asset, this.address))
+    const payees = transfers.map(({ to }) => to)
+    const { accounts, blockhash, lastValidBlockHeight, unitPrice } = await this.#prepare(this.#key, payees, priceFactor)
+    const messages = transfers.map((transfer, index) => {
+      checkAccount(transfer, accounts[index])
+      const { to, amount, payoutId: memo } = transfer
+      const payment = { from: this.#key, to: new PublicKey(to), amount, memo, unitPrice, blockhash }
+      const createsAccount = accounts[index]?.kind === 'missing'
+      return compose(this.asset, { ...payment, createsAccount }).serializeMessage()
+    })
+    const signed = await this.#signer.sign(
+      transfers.map(({ payoutId, to, amount }, index) => {
+        const unsigned = messages[index]?.toString('base64') ?? ''
+        return { wallet: this.#wallet, payoutId, to, amount, unsigned }
+      }),
+    )
+    return messages.map((message, index) => {
+      const raw = signed[index] ?? ''
+      const terms = { kind: 'solana', blockhash, lastValidBlockHeight } as const
+      return { hash: hashOfSigned(raw, message, this.#key), raw, terms }
+    })
+  }
+
+  async #prepare(payer: PublicKey, payees: readonly string[], priceFactor: bigint) {
+    const keys = payees.map((payee) => new PublicKey(payee))
+    const { max } = this.#unitPrice
+    const prepared = await this.#endpoints.first((connection) =>
+      prepare(connection, this.asset, payer, keys, this.#unitPrice),
+    )
+    const unitPrice = prepared.unitPrice * priceFactor
+    return { ...prepared, unitPrice: unitPrice > max ? max : unitPrice }
+  }
+
+  /** The fee, and the rent of a token account that was made. */
+  #costOf({ meta }: FoundTransaction, { amount }: OpenTransfer): bigint {
+    const paid = BigInt(meta.preBalances[0] ?? 0) - BigInt(meta.postBalances[0] ?? 0)
+    return this.asset.mint === null && meta.err === null ? paid - amount : paid
+  }
+}
+
+function checkAddress(transfer: Transfer, parsed: string | null): void {
+  if (parsed !== transfer.to) throw unpayable(transfer, 'is no address that can be paid')
+}
+
+function checkAccount(transfer: Transfer, account: PayeeAccount | undefined): void {
+  if (account?.kind === 'unusable') throw unpayable(transfer, account.why)
+}
+
+/** A person has to look at a payout whose payee cannot be paid. */
+const unpayable = ({ payoutId, to }: Transfer, why: string) =>
+  new SignerRefused('payee_unusable', `Payout ${payoutId}: ${to} ${why}. Ask the payee for another.`, payoutId)
+
+const wrongPayee = (what: string) =>
+  new DomainError('unprocessable', 'address_invalid', `${what}. Give another address.`, { field: 'to' })
