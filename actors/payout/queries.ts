@@ -53,6 +53,12 @@ export function payoutQueries(open: OpenPayouts) {
     },
   })
 
+  const watchedThrough = defineQuery({
+    name: 'wallet.watched_through',
+    actors: () => [],
+    read: (scope, { wallet: name }: { wallet: Pool }) => scope.context(wallet.ref(name)).watchedThrough,
+  })
+
   /** Every pool with its wallet, its limits and what is on its way. */
   const walletStates = defineQuery({
     name: 'wallet.states',
@@ -82,5 +88,5 @@ export function payoutQueries(open: OpenPayouts) {
       }),
   })
 
-  return { openPayouts, transfers, payoutDetail, payeeAddress, walletStates }
+  return { openPayouts, transfers, payoutDetail, payeeAddress, watchedThrough, walletStates }
 }

@@ -153,6 +153,7 @@ export function reportCommands({ rules, open }: { rules: PayoutRules; open: Open
     if (!turn.step(ref, event)) return
     const post = ok ? settle : release
     post(turn, pool.parse(name), payoutId, amount)
+    if (ok) turn.step(wallet.ref(name), { type: 'settled', hash, height: at.height, amount })
     turn.change(open, { op: 'over', payoutId })
   }
 

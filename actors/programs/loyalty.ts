@@ -19,6 +19,7 @@ import { payoutQueries } from '../payout/queries.js'
 import { reportCommands } from '../payout/reports.js'
 import { treasuryCommands } from '../treasury/commands.js'
 import { treasury } from '../treasury/machine.js'
+import { oversightCommands } from '../treasury/oversight.js'
 import { UnfundedComps } from '../treasury/unfunded-comps.js'
 import { createAccess } from '../user/access.js'
 import { userAdminCommands } from '../user/admin.js'
@@ -65,10 +66,23 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
   const { listBatches, ...codes } = codeCommands(rules, book, access)
   const { listUnlocks, ...volumes } = volumeCommands({ rules, volume, user, access, creditTins: users.creditTins })
   const treasuries = treasuryCommands(access, unfunded, payouts)
+  const oversight = oversightCommands(rules.oversight, open, treasuries.fundWaiting)
   const { refuseWhileLocked: _, ...accountOnly } = accounts
 
-  const areas = [scans, accountOnly, credentials, users, codes, volumes, treasuries, payouts, reports, wallets]
-  const money = { ...treasuries, ...payouts, ...reports, ...wallets }
+  const areas = [
+    scans,
+    accountOnly,
+    credentials,
+    users,
+    codes,
+    volumes,
+    treasuries,
+    payouts,
+    reports,
+    wallets,
+    oversight,
+  ]
+  const money = { ...treasuries, ...payouts, ...reports, ...wallets, ...oversight }
   const commands = { ...scans, ...accountOnly, ...credentials, ...users, ...codes, ...volumes, ...money }
   const keys = areas.flatMap((area) => Object.keys(area))
   assert(keys.length === Object.keys(commands).length, 'two commands of a program have one key, so one is lost')

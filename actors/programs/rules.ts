@@ -1,5 +1,6 @@
 /** The shape of a loyalty program's rules: data the actors decide by. Each program fills it in its own folder. */
 import type { PayoutRules } from '../payout/rules.js'
+import type { OversightRules } from '../treasury/oversight.js'
 import type { TierName } from '../user/facts.js'
 
 export interface TierRule {
@@ -57,4 +58,5 @@ export interface LoyaltyRules {
   readonly sessionMs: number
   readonly products: ReadonlyMap<string, Product>
   readonly payouts: PayoutRules
+  readonly oversight: OversightRules
 }

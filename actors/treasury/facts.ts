@@ -15,3 +15,37 @@ export const compFunded = defineFact(
   'comp.funded',
   z.object({ compId: z.string(), userId: z.string(), amount: z.bigint() }),
 )
+
+const comparison = {
+  pool,
+  height: z.number(),
+  /** What the wallet holds on chain at that height, in minor units. */
+  onChain: z.bigint(),
+  /** What it must hold by the ledger. */
+  ledger: z.bigint(),
+  /** Of that, on its way out: prepared, signed or mined (BJ-T40). */
+  inFlight: z.bigint(),
+}
+
+/** Hourly (BJ-TRS-11, BJ-JOB-01). */
+export const treasurySnapshotTaken = defineFact('treasury.snapshot_taken', z.object(comparison))
+
+/** `pending` until there is one. */
+export const reconciliationStatuses = ['balanced', 'discrepancy', 'pending'] as const
+
+/** Daily, on demand, and all the time with no tolerance (BJ-REC-01, BJ-REC-02, BJ-JOB-03). */
+export const treasuryReconciled = defineFact(
+  'treasury.reconciled',
+  z.object({
+    ...comparison,
+    difference: z.bigint(),
+    status: z.enum(['balanced', 'discrepancy']),
+    cause: z.enum(['daily', 'demand', 'continuous']),
+  }),
+)
+
+/** An outgoing payment that is no payout of ours: somebody else has the key, or a payout was paid twice. */
+export const foreignTransferSeen = defineFact(
+  'treasury.foreign_transfer_seen',
+  z.object({ pool, hash: z.string(), height: z.number(), to: z.string(), amount: z.bigint() }),
+)

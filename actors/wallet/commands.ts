@@ -19,20 +19,27 @@ export function walletCommands({ open, access }: { open: OpenPayouts; access: Me
       chain: z.string(),
       address: z.string(),
       nonce: z.number().int().min(0).nullable(),
+      height: z.number().int().min(0),
     }),
     who: 'system',
     actors: () => [],
-    handle: (turn, { wallet: name, chain, address, nonce }) => {
+    handle: (turn, { wallet: name, chain, address, nonce, height }) => {
       const ref = wallet.ref(name)
       const before = turn.context(ref)
       const isNew = before.address === null
-      if (!isNew && (before.address !== address || before.chain !== chain) && open.total(name, 'in_flight').count > 0) {
+      const inFlight = open.total(name, 'in_flight').count
+      const unmined = inFlight + before.freeNonces.length
+      if (!isNew && (before.address !== address || before.chain !== chain) && inFlight > 0) {
         const was = `${before.address} on ${before.chain}`
         throw new DomainError('conflict', 'wallet_in_use', `Payouts from ${was} are not final yet. Start with its key.`)
       }
+      if (nonce !== null && before.address === address && nonce < (before.nextNonce ?? 0) - unmined) {
+        const known = `${before.nextNonce} nonces were given, and at most ${unmined} of them are unused`
+        throw new DomainError('unavailable', 'chain_behind', `The chain knows ${nonce} transactions, but ${known}.`)
+      }
       const isForeign = !isNew && nonce !== null && nonce > (before.nextNonce ?? 0) && before.address === address
       if (isNew || before.address !== address || before.chain !== chain || isForeign) {
-        turn.step(ref, { type: 'bound', chain, address, nonce })
+        turn.step(ref, { type: 'bound', chain, address, nonce, height })
       }
       if (isForeign) turn.step(ref, { type: 'paused', because: 'foreign_transaction', by: 'system' })
       return { paused: turn.value(ref) === 'paused' ? turn.context(ref).pausedBecause : null }

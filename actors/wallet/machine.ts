@@ -29,10 +29,16 @@ export interface WalletContext {
   /** What was queued within the last hour, by minute. */
   readonly hour: readonly { readonly minute: number; readonly amount: bigint }[]
   readonly pausedBecause: string | null
+  /** The last block in which payments to and from it were looked for. */
+  readonly watchedThrough: number
+  /** Settled in blocks after that one: the chain at `watchedThrough` still holds their amounts. */
+  readonly unwatched: readonly { readonly hash: string; readonly height: number; readonly amount: bigint }[]
 }
 
 export type WalletEvent =
-  | { type: 'bound'; chain: string; address: string; nonce: number | null }
+  | { type: 'bound'; chain: string; address: string; nonce: number | null; height: number }
+  | { type: 'settled'; hash: string; height: number; amount: bigint }
+  | { type: 'watched'; through: number }
   | { type: 'nonce.allocated'; at: number }
   | { type: 'nonce.freed'; nonce: number }
   | { type: 'outflow.counted'; at: number; amount: bigint; isReviewed: boolean }
@@ -64,14 +70,14 @@ export function outflowToday({ day, dayAmount }: WalletContext, at: number): big
   return day === Math.floor(at / DAY_MS) ? dayAmount : 0n
 }
 
-function bind(context: WalletContext, { chain, address, nonce }: Of<'bound'>): DecisionOn<WalletContext> {
+function bind(context: WalletContext, { chain, address, nonce, height }: Of<'bound'>): DecisionOn<WalletContext> {
   const { name: wallet } = context
   const isSame = chain === context.chain && address === context.address
   // Nonces that the chain has seen used are gone, whoever used them.
   const nextNonce = nonce === null ? null : Math.max(nonce, (isSame && context.nextNonce) || 0)
   const freeNonces = isSame ? context.freeNonces.filter((free) => free >= (nonce ?? 0)) : []
   return {
-    context: { chain, address, nextNonce, freeNonces },
+    context: { chain, address, nextNonce, freeNonces, watchedThrough: isSame ? context.watchedThrough : height },
     facts: [walletBound.make({ wallet, chain, address, nonce: nextNonce })],
   }
 }
@@ -112,9 +118,21 @@ const machine = setup({
     dayAmount: 0n,
     hour: [],
     pausedBecause: null,
+    watchedThrough: 0,
+    unwatched: [],
   }),
   on: {
     bound: { actions: decide(bind) },
+    watched: {
+      actions: decide(({ unwatched }, { through }: Of<'watched'>) => ({
+        context: { watchedThrough: through, unwatched: unwatched.filter(({ height }) => height > through) },
+      })),
+    },
+    settled: {
+      actions: decide(({ unwatched }, { hash, height, amount }: Of<'settled'>) => ({
+        context: { unwatched: [...unwatched, { hash, height, amount }] },
+      })),
+    },
     'nonce.freed': {
       actions: decide(({ freeNonces }, { nonce }: Of<'nonce.freed'>) => ({
         context: { freeNonces: [...freeNonces, nonce].sort((a, b) => a - b) },

@@ -6,6 +6,17 @@ import type { Pool } from '../../actors/treasury/facts.js'
 import { system } from '../../engine/command.js'
 import type { Shard } from '../../engine/shard.js'
 
+/** More payouts than are ever under way at once. */
+const IN_FLIGHT_MAX = 10_000
+
+/** A wallet as its chain shows it: transactions sent so far (null where there are no nonces), and its last final block. */
+export interface FoundWallet {
+  readonly chain: string
+  readonly address: string
+  readonly nonce: number | null
+  readonly height: number
+}
+
 export interface PayoutCore {
   /** Ids of a wallet's payouts in a state, longest there first. */
   open(wallet: Pool, state: OpenState, max: number): Promise<readonly string[]>
@@ -14,9 +25,53 @@ export interface PayoutCore {
   prepare(wallet: Pool, payoutIds: readonly string[]): Promise<readonly PreparedPayout[]>
   report(reports: readonly Report[]): Promise<void>
   /** Throws `wallet_in_use` and `chain_behind`. */
-  bind(wallet: Pool, chain: string, address: string, nonce: number | null): Promise<void>
+  bind(wallet: Pool, found: FoundWallet): Promise<void>
   /** Calls back whenever payouts may have been queued. */
   onQueued(callback: () => void): void
+}
+
+export interface Movement {
+  readonly hash: string
+  readonly height: number
+  readonly counterparty: string
+  readonly amount: bigint
+}
+
+/** What the oversight asks of the core. */
+export interface OversightCore {
+  /** The last block that was looked at. */
+  watchedThrough(wallet: Pool): Promise<number>
+  /** Of everything that was signed and is not settled or lost. */
+  hashesInFlight(wallet: Pool): Promise<ReadonlySet<string>>
+  watch(
+    wallet: Pool,
+    seen: { from: number; through: number; deposits: readonly Movement[]; withdrawals: readonly Movement[] },
+  ): Promise<void>
+  takeSnapshot(wallet: Pool, seen: { height: number; onChain: bigint }): Promise<void>
+  reconcile(
+    wallet: Pool,
+    seen: { height: number; onChain: bigint; cause: 'daily' | 'demand' | 'continuous' },
+  ): Promise<{ readonly status: 'balanced' | 'discrepancy' | 'pending' }>
+}
+
+export function oversightCoreOf(shard: Shard, { commands, queries }: LoyaltyProgram): OversightCore {
+  const who = system
+  return {
+    watchedThrough: (wallet) => shard.query(queries.watchedThrough, { wallet }),
+    hashesInFlight: async (wallet) => {
+      const payoutIds = await shard.query(queries.openPayouts, { wallet, state: 'in_flight', max: IN_FLIGHT_MAX })
+      const transfers = payoutIds.length === 0 ? [] : await shard.query(queries.transfers, { payoutIds })
+      return new Set(transfers.flatMap(({ signed }) => signed.map(({ hash }) => hash)))
+    },
+    watch: async (pool, { from, through, deposits, withdrawals }) => {
+      const args = { pool, from, through, deposits: [...deposits], withdrawals: [...withdrawals] }
+      await shard.execute(commands.watch, { args, who })
+    },
+    takeSnapshot: async (pool, seen) => {
+      await shard.execute(commands.takeSnapshot, { args: { pool, ...seen }, who })
+    },
+    reconcile: (pool, seen) => shard.execute(commands.reconcile, { args: { pool, ...seen }, who }),
+  }
 }
 
 export function payoutCoreOf(shard: Shard, { commands, queries }: LoyaltyProgram): PayoutCore {
@@ -32,8 +87,8 @@ export function payoutCoreOf(shard: Shard, { commands, queries }: LoyaltyProgram
     report: async (reports) => {
       await shard.execute(commands.tell, { args: { reports: [...reports] }, who })
     },
-    bind: async (wallet, chain, address, nonce) => {
-      await shard.execute(commands.bind, { args: { wallet, chain, address, nonce }, who })
+    bind: async (wallet, found) => {
+      await shard.execute(commands.bind, { args: { wallet, ...found }, who })
     },
     onQueued: (callback) =>
       shard.subscribe(({ facts }) => {

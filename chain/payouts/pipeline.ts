@@ -65,8 +65,8 @@ export class Pipeline {
   /** Tells the core which wallet this is. Throws when the chain cannot be asked, or the core refuses. */
   async bind(): Promise<void> {
     const { core, chain, wallet } = this.#options
-    const nonces = await chain.nonces()
-    await core.bind(wallet, chain.chain, chain.address, nonces?.mined ?? null)
+    const [nonces, { final }] = await Promise.all([chain.nonces(), chain.heights()])
+    await core.bind(wallet, { chain: chain.chain, address: chain.address, nonce: nonces?.mined ?? null, height: final })
   }
 
   /** One look at everything; returns how many payouts are under way. Throws what stopped it: the next round goes on. */
@@ -78,7 +78,8 @@ export class Pipeline {
       const known = await this.#transfers(ids)
       await this.#sign(known.filter(({ state }) => state === 'prepared'))
       await this.#follow(known.filter(({ state }) => state === 'signed' || state === 'mined'))
-      const taken = await this.#takeOn(known.reduce((sum, { amount }) => sum + amount, 0n))
+      const unspent = known.filter(({ state }) => state !== 'mined').reduce((sum, { amount }) => sum + amount, 0n)
+      const taken = await this.#takeOn(unspent)
       this.lastError = null
       return ids.length + taken
     } catch (error) {

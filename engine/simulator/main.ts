@@ -106,15 +106,17 @@ async function runMany(): Promise<boolean> {
   const { seeds: count, first, threads } = options
   const bar = new SingleBar(
     {
-      format: 'simulating {bar} {value}/{total} seeds | {failed} failed | {eta_formatted} left',
+      format: 'simulating {bar} {value}/{total} seeds | failed: {failed} | {eta_formatted} left',
       noTTYOutput: true,
       notTTYSchedule: 10_000,
     },
     Presets.shades_classic,
   )
   const startedAt = performance.now()
-  bar.start(count, 0, { failed: 0 })
-  const campaign = await runOnThreads({ first, count }, threads, (runs, failed) => bar.update(runs, { failed }))
+  bar.start(count, 0, { failed: 'none' })
+  const campaign = await runOnThreads({ first, count }, threads, (runs, failed) =>
+    bar.update(runs, { failed: failed.join(', ') || 'none' }),
+  )
   bar.stop()
   const seconds = (performance.now() - startedAt) / 1_000
   printMarks(campaign)

@@ -90,4 +90,6 @@ export const blakjaksRules: LoyaltyRules = {
     sendApprovals: 2,
     signaturesMax: 12,
   },
+  // BJ-REC-01
+  oversight: { toleranceDaily: 10n * USDT },
 }

@@ -1,0 +1,126 @@
+/**
+ * Holds the ledger against the chain. What the chain says comes as inputs; what follows from it is decided here, against
+ * the ledger of the same turn. A difference that nothing explains stops the wallet (BJ-PAY-07, BJ-REC-03).
+ */
+import { z } from 'zod'
+import { type Command, defineCommand } from '../../engine/command.js'
+import type { Turn } from '../../engine/turn.js'
+import type { OpenPayouts } from '../payout/open-payouts.js'
+import { wallet } from '../wallet/machine.js'
+import {
+  foreignTransferSeen,
+  type Pool,
+  pool,
+  treasuryFunded,
+  treasuryReconciled,
+  treasurySnapshotTaken,
+} from './facts.js'
+import { treasuryOf } from './machine.js'
+
+/** Payments looked at in one turn. */
+export const MOVEMENTS_PER_TURN_MAX = 200
+
+export interface OversightRules {
+  /** How far the daily comparison may be off, in minor units (BJ-REC-01). */
+  readonly toleranceDaily: bigint
+}
+
+const movement = z.object({ hash: z.string(), height: z.number(), counterparty: z.string(), amount: z.bigint() })
+
+const holdings = {
+  pool,
+  height: z.number().int().min(0),
+  onChain: z.bigint(),
+}
+
+export function oversightCommands(
+  rules: OversightRules,
+  open: OpenPayouts,
+  fundWaiting: Command<Record<string, never>>,
+) {
+  /**
+   * Payments in final blocks `from` to `through` (BJ-WAL-08), in which no payout is still under way. Those that came in
+   * are credited; those that went out are settled payouts or foreign. Blocks that were looked at before change nothing.
+   */
+  const watch = defineCommand({
+    name: 'treasury.watch',
+    input: z.object({
+      pool,
+      from: z.number().int(),
+      through: z.number().int(),
+      deposits: z.array(movement).max(MOVEMENTS_PER_TURN_MAX),
+      withdrawals: z.array(movement).max(MOVEMENTS_PER_TURN_MAX),
+    }),
+    who: 'system',
+    actors: () => [],
+    handle: (turn, { pool: name, from, through, deposits, withdrawals }) => {
+      const ref = wallet.ref(name)
+      const { watchedThrough, unwatched } = turn.context(ref)
+      if (watchedThrough !== from - 1) return { taken: false }
+      const foreign = withdrawals.filter(({ hash }) => !unwatched.some((settled) => settled.hash === hash))
+      turn.step(ref, { type: 'watched', through })
+      for (const { hash, amount } of deposits) credit(turn, name, hash, amount)
+      if (deposits.length > 0 && name === 'member') turn.tell(fundWaiting, {})
+      for (const { hash, height, counterparty, amount } of foreign) {
+        turn.emit(foreignTransferSeen.make({ pool: name, hash, height, to: counterparty, amount }))
+      }
+      if (foreign.length > 0) turn.step(ref, { type: 'paused', because: 'foreign_transfer', by: 'system' })
+      return { taken: true }
+    },
+  })
+
+  function credit(turn: Turn, name: Pool, hash: string, amount: bigint): void {
+    const account = treasuryOf(name)
+    turn.post('treasury.deposit', hash, [
+      { account, name: 'funding', amount: -amount },
+      { account, name: 'available', amount },
+    ])
+    turn.emit(treasuryFunded.make({ pool: name, amount, reference: hash, by: 'chain' }))
+  }
+
+  const takeSnapshot = defineCommand({
+    name: 'treasury.take_snapshot',
+    input: z.object(holdings),
+    who: 'system',
+    actors: () => [],
+    handle: (turn, seen) => {
+      turn.emit(treasurySnapshotTaken.make({ ...seen, ...ledgerAt(turn, open, seen.pool) }))
+      return null
+    },
+  })
+
+  /**
+   * Compares at the block height that was watched through, where every payment is known: nothing under way can explain a
+   * difference. The continuous check knows no tolerance, the daily one has its own (BJ-REC-01, BJ-T40).
+   */
+  const reconcile = defineCommand({
+    name: 'treasury.reconcile',
+    input: z.object({ ...holdings, cause: z.enum(['daily', 'demand', 'continuous']) }),
+    who: 'system',
+    actors: () => [],
+    handle: (turn, { cause, ...seen }) => {
+      if (turn.context(wallet.ref(seen.pool)).watchedThrough !== seen.height) return { status: 'pending' as const }
+      const { ledger, inFlight } = ledgerAt(turn, open, seen.pool)
+      const difference = seen.onChain - ledger
+      const tolerance = cause === 'continuous' ? 0n : rules.toleranceDaily
+      const isBalanced = (difference < 0n ? -difference : difference) <= tolerance
+      const status = isBalanced ? ('balanced' as const) : ('discrepancy' as const)
+      turn.emit(treasuryReconciled.make({ ...seen, ledger, inFlight, difference, status, cause }))
+      if (!isBalanced) {
+        turn.step(wallet.ref(seen.pool), { type: 'paused', because: 'discrepancy', by: 'system' })
+      }
+      return { status, difference, ledger, inFlight, ...seen }
+    },
+  })
+
+  return { watch, takeSnapshot, reconcile }
+}
+
+/** What the wallet must hold at the height that was watched through; and, of that, what is on its way out. */
+function ledgerAt(turn: Turn, open: OpenPayouts, name: Pool): { ledger: bigint; inFlight: bigint } {
+  const account = treasuryOf(name)
+  const { unwatched } = turn.context(wallet.ref(name))
+  const settledLater = unwatched.reduce((sum, { amount }) => sum + amount, 0n)
+  const ledger = turn.balance(account, 'available') + turn.balance(account, 'held') + settledLater
+  return { ledger, inFlight: open.total(name, 'in_flight').amount }
+}
