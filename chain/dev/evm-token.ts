@@ -37,7 +37,8 @@ export async function sendAndMine(
   client: AnvilClient,
   transaction: { readonly from: Address; readonly to?: Address; readonly data: Hex },
 ): Promise<void> {
-  const hash = await client.request({ method: 'eth_sendTransaction', params: [transaction] })
+  const { from: account, to, data } = transaction
+  const hash = await client.sendTransaction({ account, data, ...(to === undefined ? {} : { to }) })
   const receipt = await client.getTransactionReceipt({ hash }).catch(() => undefined)
   if (receipt === undefined) await client.mine({ blocks: 1 })
   const { status } = await client.getTransactionReceipt({ hash })

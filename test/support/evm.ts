@@ -23,10 +23,12 @@ export interface FaultProxy {
   readonly url: string
   /** Every method it was asked, in order. */
   readonly asked: string[]
-  /** Puts something else in place of what the node said to a method. */
+  /** Puts something else in place of what the node said to a method; undefined leaves the answer out. */
   lie(method: string, lie: Lie): void
   /** Answers a method with an error; the node never hears of it. */
   refuse(method: string, message: string, code?: number): void
+  /** The same for those calls only for which `judge` has a message. */
+  judge(method: string, judge: (params: readonly unknown[]) => string | undefined): void
   /** The node gets and does what is asked, and the answer is lost: the next `times` requests with this method. */
   dropAnswers(method: string, how: 'hang' | 'cut', times?: number): void
   /** Cuts every connection at once. */
@@ -41,7 +43,7 @@ export interface FaultProxy {
 export async function faultProxy(t: TestScope, target: string): Promise<FaultProxy> {
   const asked: string[] = []
   const lies = new Map<string, Lie>()
-  const refusals = new Map<string, { code: number; message: string }>()
+  const refusals = new Map<string, (params: readonly unknown[]) => { code: number; message: string } | undefined>()
   const drops = new Map<string, { how: 'hang' | 'cut'; times: number }>()
   let down = false
   let delayMs = 0
@@ -62,21 +64,24 @@ export async function faultProxy(t: TestScope, target: string): Promise<FaultPro
     const parsed: RpcCall | RpcCall[] = JSON.parse(body)
     const calls = Array.isArray(parsed) ? parsed : [parsed]
     asked.push(...calls.map(({ method }) => method))
-    const forwarded = calls.filter(({ method }) => !refusals.has(method))
+    const refusalOf = ({ method, params }: RpcCall) => refusals.get(method)?.(params)
+    const forwarded = calls.filter((call) => refusalOf(call) === undefined)
     const answers = forwarded.length === 0 ? [] : await forward(target, forwarded)
     const drop = dropFor(calls)
     if (drop === 'hang') return
     if (drop === 'cut') return void request.socket.destroy()
-    const out = calls.map(({ id, method, params }) => {
-      const error = refusals.get(method)
+    const out = calls.map((call) => {
+      const { id, method, params } = call
+      const error = refusalOf(call)
       if (error !== undefined) return { jsonrpc: '2.0', id, error }
       const answer = answers.find((candidate) => candidate.id === id)
       const lie = lies.get(method)
-      return lie && answer && 'result' in answer ? { ...answer, result: lie(answer.result, params) } : answer
+      return lie === undefined ? answer : { jsonrpc: '2.0', id, result: lie(answer?.result, params) }
     })
+    const sent = out.filter((answer) => answer !== undefined && ('error' in answer || answer.result !== undefined))
     const send = () => {
       response.setHeader('content-type', 'application/json')
-      response.end(JSON.stringify(Array.isArray(parsed) ? out : out[0]))
+      response.end(JSON.stringify(Array.isArray(parsed) ? sent : sent[0]))
     }
     if (delayMs > 0) setTimeout(send, delayMs)
     else send()
@@ -85,7 +90,7 @@ export async function faultProxy(t: TestScope, target: string): Promise<FaultPro
     handle(request, response).catch(() => request.socket.destroy())
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => {
+  t.teardown(async () => {
     server.close()
     server.closeAllConnections()
   })
@@ -95,7 +100,13 @@ export async function faultProxy(t: TestScope, target: string): Promise<FaultPro
     url: `http://127.0.0.1:${address.port}`,
     asked,
     lie: (method, lie) => void lies.set(method, lie),
-    refuse: (method, message, code = -32_000) => void refusals.set(method, { code, message }),
+    refuse: (method, message, code = -32_000) => void refusals.set(method, () => ({ code, message })),
+    judge: (method, judge) => {
+      refusals.set(method, (params) => {
+        const message = judge(params)
+        return message === undefined ? undefined : { code: -32_000, message }
+      })
+    },
     dropAnswers: (method, how, times = Number.POSITIVE_INFINITY) => void drops.set(method, { how, times }),
     setDown: (value) => {
       down = value
