@@ -63,6 +63,7 @@ export class Endpoints {
       try {
         return await endpoint.ask((connection) => question(connection, endpoint))
       } catch (error) {
+        if (error instanceof DomainError) throw error
         errors.push(`${endpoint.name}: ${describe(error)}`)
       }
     }
