@@ -36,7 +36,7 @@ export async function findPassword(source: PasswordSource): Promise<KeystorePass
   if (beside !== undefined && beside !== '') return { secret: Buffer.from(beside), isGenerated: true }
   throw missing(
     `No password for the keystore in ${source.directory}. Set KEYSTORE_PASSWORD_FILE (or KEYSTORE_PASSWORD); ` +
-      `only for local chains may one be generated, into ${file}.`,
+      `for keys of local chains \`comptroller keys create --local\` makes one up, in ${file}.`,
   )
 }
 

@@ -76,23 +76,31 @@ function parse(request: SigningRequest): TransactionSerializableEIP1559 {
   if (unsigned.length > UNSIGNED_CHARACTERS_MAX || !UNSIGNED_EIP1559.test(unsigned)) {
     throw refuse('bytes_unreadable', request, 'it is no EIP-1559 transaction in lower-case hexadecimal.')
   }
-  let transaction: TransactionSerializableEIP1559
+  const rebuilt = rebuild(unsigned as `0x02${string}`)
+  if (rebuilt === null) {
+    throw refuse(
+      'bytes_unreadable',
+      request,
+      'it cannot be decoded, is signed already or is written in an unusual way.',
+    )
+  }
+  const { accessList, ...transaction } = rebuilt
+  if ((accessList?.length ?? 0) === 0) return transaction
+  throw refuse('no_plain_transfer', request, 'it has an access list, which a transfer does not need.')
+}
+
+/** From what was read and nothing else; null unless that gives the same bytes. */
+function rebuild(unsigned: `0x02${string}`): TransactionSerializableEIP1559 | null {
   try {
-    transaction = parseTransaction(unsigned as `0x02${string}`)
+    const { chainId, nonce, gas, maxFeePerGas, maxPriorityFeePerGas, to, value, data, accessList } =
+      parseTransaction(unsigned)
+    const read = { chainId, nonce, gas, maxFeePerGas, maxPriorityFeePerGas, to, value, data, accessList }
+    const known = Object.fromEntries(Object.entries(read).filter(([, field]) => field !== undefined))
+    const rebuilt = { ...(known as Omit<TransactionSerializableEIP1559, 'type'>), type: 'eip1559' } as const
+    return serializeTransaction(rebuilt) === unsigned ? rebuilt : null
   } catch {
-    throw refuse('bytes_unreadable', request, 'it cannot be decoded as an EIP-1559 transaction.')
+    return null
   }
-  const { chainId, nonce, gas, maxFeePerGas, maxPriorityFeePerGas, to, value, data, accessList } = transaction
-  if ((accessList?.length ?? 0) > 0) {
-    throw refuse('no_plain_transfer', request, 'it has an access list, which a transfer does not need.')
-  }
-  const plain = { chainId, nonce, gas, maxFeePerGas, maxPriorityFeePerGas, to, value, data }
-  const known = Object.fromEntries(Object.entries(plain).filter(([, field]) => field !== undefined))
-  const rebuilt = { ...(known as Omit<TransactionSerializableEIP1559, 'type'>), type: 'eip1559' } as const
-  if (serializeTransaction(rebuilt) !== unsigned) {
-    throw refuse('bytes_unreadable', request, 'it is signed already, or written in an unusual way.')
-  }
-  return rebuilt
 }
 
 function checkTransfer(

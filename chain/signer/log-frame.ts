@@ -12,6 +12,7 @@ const SECTOR_BYTES = 512
 /** Fewer zeros than this at one end of a frame prove nothing. */
 const ZEROS_MIN = 16
 const HEADER = /^([0-9a-f]{8}) ([0-9a-f]{8}) ([0-9a-f]{8}) $/
+const HEADER_ANYWHERE = /([0-9a-f]{8}) ([0-9a-f]{8}) ([0-9a-f]{8}) /g
 const NEWLINE = 0x0a
 
 const hex8 = (value: number) => value.toString(16).padStart(8, '0')
@@ -39,8 +40,7 @@ export function decodeFrame(rest: Buffer, offset: number): Frame {
   const [, length = '', payloadCrc = '', headerCrc = ''] = HEADER.exec(header) ?? []
   if (headerCrc === '' || hex8(crc32c(`${length} ${payloadCrc}`)) !== headerCrc) {
     const headerPart = rest.subarray(0, Math.min(rest.length, toSectorEnd(offset)))
-    const newlineAt = rest.indexOf(NEWLINE)
-    const isLast = rest.length < FRAME_BYTES_MAX && (newlineAt === -1 || newlineAt === rest.length - 1)
+    const isLast = rest.length < FRAME_BYTES_MAX && !hasFrameAfter(rest)
     const isLost = isLast && isZeros(headerPart)
     return isLost ? { kind: 'torn' } : damaged('its header does not match its checksum')
   }
@@ -59,6 +59,15 @@ const damaged = (what: string): Frame => ({ kind: 'damaged', what })
 
 /** Whether so few bytes can be the beginning of a frame, or of one whose sector never arrived. */
 const isBeginning = (rest: Buffer) => /^[0-9a-f ]*$/.test(rest.toString('latin1')) || rest.every((byte) => byte === 0)
+
+/** One frame is written at a time: whatever stands before another was durable. */
+function hasFrameAfter(rest: Buffer): boolean {
+  const text = rest.toString('latin1')
+  for (const { 1: length = '', 2: payloadCrc = '', 3: headerCrc = '' } of text.matchAll(HEADER_ANYWHERE)) {
+    if (hex8(crc32c(`${length} ${payloadCrc}`)) === headerCrc) return true
+  }
+  return false
+}
 
 const toSectorEnd = (offset: number) => SECTOR_BYTES - (offset % SECTOR_BYTES)
 

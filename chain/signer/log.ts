@@ -8,14 +8,15 @@
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { assert } from '../../engine/assert.js'
 import { createDurably, hasCode } from '../keys/durable-file.js'
 import { SignerStartError, SignerUnavailable } from './errors.js'
 import { decodeFrame, encodeFrame, FRAME_BYTES_MAX } from './log-frame.js'
 
 const FILE_NAME = 'signatures.log'
 const READ_BYTES = 4 * FRAME_BYTES_MAX
-/** Each takes under a kilobyte of a frame. */
-const ENTRIES_PER_FRAME_MAX = 2_048
+/** That may wait for the disk: each takes under a kilobyte, and all that wait share a frame. */
+export const LOG_ENTRIES_PENDING_MAX = 2_048
 
 const entrySchema = z.strictObject({
   at: z.number().int(),
@@ -78,6 +79,7 @@ export class SignerLog {
   /** Appends, possibly nothing, and waits until that and all before it is durable. Throws `signer_log_failed`. */
   async append(entries: readonly LogEntry[]): Promise<void> {
     if (this.#failure !== null) throw this.#failure
+    assert(this.#pending.length + entries.length <= LOG_ENTRIES_PENDING_MAX, 'more entries wait than a frame holds')
     this.#pending.push(...entries)
     if (!this.#isScheduled && this.#pending.length > 0) {
       this.#isScheduled = true
@@ -99,9 +101,7 @@ export class SignerLog {
     this.#pending = []
     if (this.#failure !== null) throw this.#failure
     try {
-      for (let at = 0; at < batch.length; at += ENTRIES_PER_FRAME_MAX) {
-        await this.#write(batch.slice(at, at + ENTRIES_PER_FRAME_MAX))
-      }
+      await this.#write(batch)
       await this.file.datasync()
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause)

@@ -14,7 +14,7 @@ import { type RefusalCode, SignerStartError, SignerUnavailable } from './errors.
 import { type EvmIntent, readEvmIntent, signEvmIntent } from './evm-intent.js'
 import { refuse } from './intent.js'
 import { lockSigner } from './lock.js'
-import { type LogEntry, SignerLog } from './log.js'
+import { LOG_ENTRIES_PENDING_MAX, type LogEntry, SignerLog } from './log.js'
 import { Memory, PAYOUTS_MAX, type Rules } from './memory.js'
 import type { EvmWalletPolicy, SignerPolicy, SolanaWalletPolicy } from './policy.js'
 import { PAYOUT_ID_CHARACTERS_MAX } from './policy.js'
@@ -23,7 +23,7 @@ import { readSolanaIntent, type SolanaIntent, signSolanaIntent } from './solana-
 import { isStopped, stopFilePath } from './stop-switch.js'
 
 /** Requests that are being signed or wait for the disk. */
-const QUEUE_MAX = 8_192
+const QUEUE_MAX = LOG_ENTRIES_PENDING_MAX
 /** A KMS answers some tens of milliseconds later, and has its own limits. */
 const SIGNATURES_AT_ONCE = 16
 const PAYOUT_ID = new RegExp(`^[\\x21-\\x7e]{1,${PAYOUT_ID_CHARACTERS_MAX}}$`)
