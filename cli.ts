@@ -1,6 +1,8 @@
 /** `comptroller`: the command line. Run `comptroller --help`. */
 import { Command, Option } from 'commander'
 import pino from 'pino'
+import { KeyError } from './chain/keys/errors.js'
+import { SignerStartError } from './chain/signer/errors.js'
 import { ApiClient, CliError, findServer } from './cli/api.js'
 import { exportCodesTo, generateCodes, importFeedbackFrom } from './cli/codes.js'
 import { exitCodeOf } from './cli/exit-codes.js'
@@ -135,9 +137,54 @@ parked
     return id === undefined ? retryAllParkedRows(api) : retryParkedRow(api, id)
   })
 
+const keys = program.command('keys').description('keys of wallets, in the encrypted keystore (KEYSTORE_DIR)')
+keys
+  .command('create')
+  .description('make a key and tell its address; the key itself is never shown')
+  .argument('<name>', 'lower-case letters, digits and hyphens')
+  .addOption(new Option('--kind <kind>', 'the chain it is for').choices(['evm', 'solana']).makeOptionMandatory())
+  .option('--local', 'for local chains: without a password set, make one up and keep it beside the keys')
+  .action(async (name: string, options: { kind: 'evm' | 'solana'; local?: boolean }) => {
+    const { createKey } = await import('./cli/keys.js')
+    return createKey(settings(), name, options)
+  })
+keys
+  .command('list')
+  .description('names and addresses')
+  .action(async () => {
+    const { printKeys } = await import('./cli/keys.js')
+    return printKeys(settings())
+  })
+
+const signer = program
+  .command('signer')
+  .description(
+    'run the signer in a process of its own: SIGNER_POLICY says what it signs, SIGNER_SOCKET where it listens',
+  )
+  .action(async () => {
+    const { runSigner } = await import('./cli/signer.js')
+    return runSigner(settings())
+  })
+signer
+  .command('stop')
+  .description('refuse every request from now on, until `signer resume`')
+  .option('--reason <text>', 'noted in the file that is the switch', 'by hand')
+  .action(async ({ reason }: { reason: string }) => {
+    const { stopSigning } = await import('./cli/signer.js')
+    return stopSigning(settings(), reason)
+  })
+signer
+  .command('resume')
+  .description('sign again')
+  .action(async () => {
+    const { resumeSigning } = await import('./cli/signer.js')
+    return resumeSigning(settings())
+  })
+
 /** Expected failures are told in a sentence; anything else is a bug and shows its stack. */
 function report(error: unknown): void {
-  const expected = [CliError, SettingsError, DomainError, DiskShortError, JournalDamagedError, JournalLockedError]
+  const ofJournal = [DiskShortError, JournalDamagedError, JournalLockedError]
+  const expected = [CliError, SettingsError, DomainError, KeyError, SignerStartError, ...ofJournal]
   if (expected.some((type) => error instanceof type)) process.stderr.write(`${(error as Error).message}\n`)
   else pino(pino.destination(2)).fatal(error)
   process.exit(exitCodeOf(error))

@@ -9,6 +9,10 @@ const flag = z
   .enum(['true', 'false'])
   .default('false')
   .transform((text) => text === 'true')
+const path = z
+  .string()
+  .transform((text) => resolve(text))
+  .optional()
 const list = z
   .string()
   .default('')
@@ -74,6 +78,14 @@ export const settingsSchema = z.object({
     .string()
     .optional()
     .describe('Base64 of 32 bytes that seal secrets at rest; else a file in DATA_DIR/keys.'),
+  SIGNER_SOCKET: path.describe(
+    'Socket of the signer, where it has a process of its own; else it runs in the engine’s.',
+  ),
+  SIGNER_POLICY: path.describe('File that says what the signer may sign.'),
+  SIGNER_DIR: path.describe('Log, lock and stop switch of the signer; else DATA_DIR/signer.'),
+  KEYSTORE_DIR: path.describe('Encrypted keys of wallets; else DATA_DIR/keystore.'),
+  KEYSTORE_PASSWORD_FILE: path.describe('File with the password of the keystore.'),
+  KEYSTORE_PASSWORD: z.string().optional().describe('The password of the keystore itself.'),
   BREVO_API_KEY: z
     .string()
     .optional()
