@@ -7,7 +7,7 @@
  */
 import { createHash } from 'node:crypto'
 import { address, type EncodedAccount, getBase58Decoder, getTransactionDecoder, lamports } from '@solana/kit'
-import { Keypair, VersionedTransaction } from '@solana/web3.js'
+import { Keypair, type VersionedMessage, VersionedTransaction } from '@solana/web3.js'
 import { FailedTransactionMetadata, LiteSVM } from 'litesvm'
 import { assert } from '../../engine/assert.js'
 import { feeOf, type TransactionError, transactionError } from './solana-errors.js'
@@ -28,6 +28,16 @@ export interface ChainState {
   readonly firstAvailable: number
   readonly vm: Uint8Array
   readonly history: readonly LandedTransaction[]
+}
+
+/** A transaction as it was sent, read once. */
+export interface IncomingTransaction {
+  readonly wire: Uint8Array
+  readonly message: VersionedMessage
+  readonly keys: readonly string[]
+  readonly signature: string
+  /** litesvm takes those of kit. */
+  readonly forVm: ReturnType<ReturnType<typeof getTransactionDecoder>['decode']>
 }
 
 /** What became of bytes that were sent. */
@@ -119,30 +129,31 @@ export class SolanaChain {
   }
 
   /** What a node checks before it sends a transaction on. */
-  simulate(wire: Uint8Array, commitment: Commitment): Simulation {
-    const refused = this.#refusal(VersionedTransaction.deserialize(wire), commitment)
+  simulate(sent: IncomingTransaction, commitment: Commitment): Simulation {
+    const refused = this.#refusal(sent, commitment)
     if (refused) return { error: refused, logs: [], unitsConsumed: 0 }
-    const result = this.#vm.simulateTransaction(getTransactionDecoder().decode(wire))
+    const result = this.#vm.simulateTransaction(sent.forVm)
     const meta = result.meta()
     const error = result instanceof FailedTransactionMetadata ? transactionError(result) : null
     return { error, logs: meta.logs(), unitsConsumed: Number(meta.computeUnitsConsumed()) }
   }
 
-  execute(wire: Uint8Array): Execution {
-    const sent = VersionedTransaction.deserialize(wire)
+  execute(sent: IncomingTransaction): Execution {
     const refused = this.#refusal(sent, 'processed')
     if (refused) return { kind: 'rejected', error: refused, logs: [] }
-    const keys = sent.message.staticAccountKeys.map((key) => key.toBase58())
+    const { keys, message, signature, wire } = sent
     const before = keys.map((key) => this.#accountNow(key))
-    const result = this.#vm.sendTransaction(getTransactionDecoder().decode(wire))
-    const after = keys.map((key) => this.#accountNow(key))
+    const result = this.#vm.sendTransaction(sent.forVm)
+    const after = keys.map((key, index) =>
+      message.isAccountWritable(index) ? this.#accountNow(key) : (before[index] ?? null),
+    )
     const error = result instanceof FailedTransactionMetadata ? transactionError(result) : null
     const meta = result instanceof FailedTransactionMetadata ? result.meta() : result
     const wasCharged = before[0]?.lamports !== after[0]?.lamports
     if (error && !wasCharged) return { kind: 'rejected', error, logs: meta.logs() }
     const decimals = (mint: string) => this.#accountNow(mint)?.data[44] ?? 0
     const transaction: LandedTransaction = {
-      signature: signatureOf(sent),
+      signature,
       slot: this.slots.current,
       blockTime: Math.floor(Date.now() / 1000),
       wire,
@@ -157,7 +168,7 @@ export class SolanaChain {
       tokensAfter: tokenBalances(after, decimals),
     }
     keys.forEach((key, index) => {
-      if (sent.message.isAccountWritable(index)) this.#remember(key, before[index] ?? null)
+      if (message.isAccountWritable(index)) this.#remember(key, before[index] ?? null)
     })
     this.#open.push(transaction)
     this.#landed.set(transaction.signature, transaction)
@@ -201,10 +212,10 @@ export class SolanaChain {
     this.#firstAvailable = slot
   }
 
-  #refusal(sent: VersionedTransaction, commitment: Commitment): TransactionError | null {
-    if (sent.message.addressTableLookups.length > 0) return 'UnsupportedVersion'
-    if (!this.slots.accepts(sent.message.recentBlockhash, commitment)) return 'BlockhashNotFound' // V2
-    return this.#landed.has(signatureOf(sent)) ? 'AlreadyProcessed' : null
+  #refusal({ message, signature }: IncomingTransaction, commitment: Commitment): TransactionError | null {
+    if (message.addressTableLookups.length > 0) return 'UnsupportedVersion'
+    if (!this.slots.accepts(message.recentBlockhash, commitment)) return 'BlockhashNotFound' // V2
+    return this.#landed.has(signature) ? 'AlreadyProcessed' : null
   }
 
   #accountNow(key: string): EncodedAccount | null {
@@ -267,10 +278,14 @@ function systemAccount(key: string, amount: bigint): EncodedAccount {
   }
 }
 
-export function signatureOf(transaction: VersionedTransaction): string {
-  const [signature] = transaction.signatures
-  assert(signature, 'a transaction has a signature')
-  return getBase58Decoder().decode(signature)
+/** Throws when the bytes are no transaction. */
+export function readTransaction(wire: Uint8Array): IncomingTransaction {
+  const { message, signatures } = VersionedTransaction.deserialize(wire)
+  const [first] = signatures
+  assert(first, 'a transaction has a signature')
+  const keys = message.staticAccountKeys.map((key) => key.toBase58())
+  const forVm = getTransactionDecoder().decode(wire)
+  return { wire, message, keys, signature: getBase58Decoder().decode(first), forVm }
 }
 
 /** The same key for the same chain, so that nothing of it has to be kept. */

@@ -15,7 +15,7 @@ import {
   Transaction,
   type TransactionInstruction,
 } from '@solana/web3.js'
-import { keypairFrom, type SolanaChain } from './solana-chain.js'
+import { keypairFrom, readTransaction, type SolanaChain } from './solana-chain.js'
 import { type RpcMethods, text } from './solana-params.js'
 
 export interface Controls {
@@ -98,7 +98,7 @@ function pay(chain: SolanaChain, instructions: readonly TransactionInstruction[]
   const transaction = new Transaction({ feePayer: faucet.publicKey, recentBlockhash: slots.hashOf(slots.current) })
   transaction.add(ComputeBudgetProgram.setComputeUnitPrice({ microLamports: distinction }), ...instructions)
   transaction.sign(faucet, ...signers)
-  const execution = chain.execute(transaction.serialize())
+  const execution = chain.execute(readTransaction(transaction.serialize()))
   if (execution.kind === 'landed' && !execution.transaction.error) return execution.transaction.signature
   const why = execution.kind === 'landed' ? execution.transaction.error : execution.error
   throw new Error(`The faucet of the local Solana chain could not pay: ${JSON.stringify(why)}`)

@@ -1,7 +1,5 @@
 /** The parameters of a request to the local Solana node, and its errors. */
-import { getBase64Encoder } from '@solana/kit'
-import { VersionedTransaction } from '@solana/web3.js'
-import type { SolanaChain } from './solana-chain.js'
+import { type IncomingTransaction, readTransaction, type SolanaChain } from './solana-chain.js'
 import type { Commitment } from './solana-slots.js'
 
 export type Params = readonly unknown[]
@@ -59,20 +57,17 @@ export function list(params: Params, index: number, max: number): string[] {
   return value.map(String)
 }
 
-export function wireOf(params: Params): Uint8Array {
+export function transactionOf(params: Params): IncomingTransaction {
   const { encoding } = config(params, 1)
   if (encoding !== 'base64') throw new RpcError(INVALID_PARAMS, 'Invalid params: transactions are taken in base64 only')
-  const wire = Uint8Array.from(getBase64Encoder().encode(text(params, 0)))
+  const wire = Buffer.from(text(params, 0), 'base64')
   if (wire.length > TRANSACTION_BYTES_MAX) {
-    throw new RpcError(
-      INVALID_PARAMS,
-      `Invalid params: ${wire.length} bytes are too large (max: ${TRANSACTION_BYTES_MAX} bytes)`,
-    )
+    const message = `Invalid params: ${wire.length} bytes are too large (max: ${TRANSACTION_BYTES_MAX} bytes)`
+    throw new RpcError(INVALID_PARAMS, message)
   }
   try {
-    VersionedTransaction.deserialize(wire)
+    return readTransaction(wire)
   } catch (error) {
     throw new RpcError(INVALID_PARAMS, `Invalid params: failed to deserialize the transaction: ${String(error)}`)
   }
-  return wire
 }

@@ -2,7 +2,7 @@
 import { getBase58Decoder } from '@solana/kit'
 import { AccountLayout } from '@solana/spl-token'
 import { PublicKey, VersionedMessage, VersionedTransaction } from '@solana/web3.js'
-import { type SolanaChain, signatureOf } from './solana-chain.js'
+import type { IncomingTransaction, SolanaChain } from './solana-chain.js'
 import type { Controls } from './solana-controls.js'
 import { describeError } from './solana-errors.js'
 import { isTokenAccount, type LandedTransaction, type TokenBalance } from './solana-history.js'
@@ -15,7 +15,7 @@ import {
   RpcError,
   type RpcMethods,
   text,
-  wireOf,
+  transactionOf,
 } from './solana-params.js'
 import { type Commitment, FIRST_SLOT } from './solana-slots.js'
 
@@ -198,26 +198,22 @@ function sendMethods(chain: SolanaChain, controls: Controls): RpcMethods {
   return {
     simulateTransaction(params) {
       const options = config(params, 1)
-      const { error, logs, unitsConsumed } = chain.simulate(wireOf(params), parseCommitment(options.commitment))
+      const { error, logs, unitsConsumed } = chain.simulate(transactionOf(params), parseCommitment(options.commitment))
       return inContext(bankSlot(chain, options), { err: error, logs, accounts: null, unitsConsumed, returnData: null })
     },
     sendTransaction(params) {
-      const wire = wireOf(params)
+      const sent = transactionOf(params)
       const options = config(params, 1)
-      const signature = signatureOf(VersionedTransaction.deserialize(wire))
-      if (options.skipPreflight !== true) preflight(chain, wire, parseCommitment(options.preflightCommitment))
-      if (controls.dropsLeft > 0) {
-        controls.dropsLeft -= 1
-        return signature
-      }
-      chain.execute(wire)
-      return signature
+      if (options.skipPreflight !== true) preflight(chain, sent, parseCommitment(options.preflightCommitment))
+      if (controls.dropsLeft > 0) controls.dropsLeft -= 1
+      else chain.execute(sent)
+      return sent.signature
     },
   }
 }
 
-function preflight(chain: SolanaChain, wire: Uint8Array, commitment: Commitment): void {
-  const { error, logs, unitsConsumed } = chain.simulate(wire, commitment)
+function preflight(chain: SolanaChain, sent: IncomingTransaction, commitment: Commitment): void {
+  const { error, logs, unitsConsumed } = chain.simulate(sent, commitment)
   if (error === 'SignatureFailure') throw new RpcError(SIGNATURE_FAILURE, 'Transaction signature verification failure')
   if (!error) return
   const message = `Transaction simulation failed: ${describeError(error)}`

@@ -14,18 +14,21 @@ export interface PriceLimits {
   readonly max: bigint
 }
 
-/** Whether a payee can be paid, and what is missing for it. */
-export type PayeeAccount =
-  | { readonly kind: 'ready' }
-  | { readonly kind: 'missing' }
-  | { readonly kind: 'unusable'; readonly why: string }
+/** Where a payee's money goes; when `why` is not null, it cannot go there. */
+export interface PayeeAccount {
+  readonly key: PublicKey
+  readonly isMissing: boolean
+  readonly why: string | null
+}
 
 export interface Preparation {
   readonly blockhash: string
   readonly lastValidBlockHeight: number
   readonly unitPrice: bigint
+  /** The account of the payer. */
+  readonly source: PublicKey
   /** In the order of the payees. */
-  readonly accounts: readonly PayeeAccount[]
+  readonly targets: readonly PayeeAccount[]
 }
 
 /** All from one node, so that it fits together. */
@@ -36,12 +39,13 @@ export async function prepare(
   payees: readonly PublicKey[],
   limits: PriceLimits,
 ): Promise<Preparation> {
-  const [accounts, unitPrice] = await Promise.all([
+  const source = accountOf(asset, payer)
+  const [targets, unitPrice] = await Promise.all([
     payeeAccounts(connection, asset, payees),
-    currentPrice(connection, [payer, accountOf(asset, payer)], limits),
+    currentPrice(connection, [payer, source], limits),
   ])
   // Last, so that most of its life is left.
-  return { ...(await connection.getLatestBlockhash('confirmed')), unitPrice, accounts }
+  return { ...(await connection.getLatestBlockhash('confirmed')), unitPrice, source, targets }
 }
 
 async function payeeAccounts(
@@ -49,33 +53,33 @@ async function payeeAccounts(
   asset: SolanaAsset,
   payees: readonly PublicKey[],
 ): Promise<PayeeAccount[]> {
-  const keys = asset.mint === null ? payees : payees.flatMap((payee) => [payee, accountOf(asset, payee)])
-  const found: (AccountInfo<Buffer> | null)[] = []
-  for (const chunk of chunks(keys, ACCOUNTS_MAX)) {
-    found.push(...(await connection.getMultipleAccountsInfo([...chunk], 'confirmed')))
+  const keys = payees.map((payee) => accountOf(asset, payee))
+  const found = new Map<PublicKey, AccountInfo<Buffer> | null>()
+  for (const chunk of chunks([...payees, ...keys], ACCOUNTS_MAX)) {
+    const accounts = await connection.getMultipleAccountsInfo([...chunk], 'confirmed')
+    for (const [index, key] of chunk.entries()) found.set(key, accounts[index] ?? null)
   }
   return payees.map((payee, index) => {
-    const owner = found[asset.mint === null ? index : index * 2] ?? null
+    const key = keys[index] ?? payee
+    const owner = found.get(payee)
     if (owner && !owner.owner.equals(SystemProgram.programId)) {
-      return { kind: 'unusable', why: 'is an account of a program, perhaps a token account, and nobody’s wallet' }
+      return { key, isMissing: false, why: 'is an account of a program, perhaps a token account, and nobody’s wallet' }
     }
-    return asset.mint === null ? { kind: 'ready' } : judge(found[index * 2 + 1] ?? null, asset.mint, payee)
+    if (asset.mint === null) return { key, isMissing: false, why: null }
+    const account = found.get(key)
+    // Lamports that somebody sent to its address make it an account of the system program: it can still be created.
+    const isMissing = !account || account.owner.equals(SystemProgram.programId)
+    return { key, isMissing, why: account && !isMissing ? flawOf(account, asset.mint, payee) : null }
   })
 }
 
-function judge(account: AccountInfo<Buffer> | null, mint: PublicKey, payee: PublicKey): PayeeAccount {
-  // Lamports that somebody sent to an address make an account of the system program of it: it can still be created.
-  if (!account || account.owner.equals(SystemProgram.programId)) return { kind: 'missing' }
+function flawOf(account: AccountInfo<Buffer>, mint: PublicKey, payee: PublicKey): string | null {
   if (!account.owner.equals(TOKEN_PROGRAM_ID) || account.data.length !== ACCOUNT_SIZE) {
-    return { kind: 'unusable', why: 'has something else where its token account should be' }
+    return 'has something else where its token account should be'
   }
   const { mint: itsMint, owner, state } = AccountLayout.decode(account.data)
-  if (!itsMint.equals(mint) || !owner.equals(payee)) {
-    return { kind: 'unusable', why: 'has given its token account to somebody else' }
-  }
-  return state === AccountState.Frozen
-    ? { kind: 'unusable', why: 'has a token account that its issuer froze' }
-    : { kind: 'ready' }
+  if (!itsMint.equals(mint) || !owner.equals(payee)) return 'has given its token account to somebody else'
+  return state === AccountState.Frozen ? 'has a token account that its issuer froze' : null
 }
 
 async function currentPrice(

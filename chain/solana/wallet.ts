@@ -5,7 +5,9 @@
  * S2 A payout is signed again only when everything that was signed for it is lost for good.
  * S3 What became of a payout is judged in observe.ts, from what all nodes say.
  */
+import type { KeyObject } from 'node:crypto'
 import { PublicKey } from '@solana/web3.js'
+import { assert } from '../../engine/assert.js'
 import { DomainError } from '../../engine/errors.js'
 import {
   type AssetMovement,
@@ -28,10 +30,10 @@ import { assertNotDevKey } from './dev-keys.js'
 import type { EndpointHealth } from './endpoint.js'
 import { type Disagreement, Endpoints } from './endpoints.js'
 import { holdingsAt } from './holdings.js'
-import { compose, hashOfForeign, hashOfSigned } from './message.js'
+import { compose, hashOfForeign, hashOfSigned, verifierOf } from './message.js'
 import { movementsOf } from './movements.js'
 import { Observer } from './observe.js'
-import { type PayeeAccount, type PriceLimits, prepare } from './preparation.js'
+import { type Preparation, type PriceLimits, prepare } from './preparation.js'
 
 const TIMEOUT_MS = 10_000
 const BROADCASTS_AT_ONCE = 16
@@ -62,6 +64,7 @@ export class SolanaWallet implements ChainWallet {
   readonly #wallet: WalletName
   readonly #signer: Signer
   readonly #key: PublicKey
+  readonly #verifier: KeyObject
   readonly #endpoints: Endpoints
   readonly #observer: Observer
   readonly #unitPrice: PriceLimits
@@ -73,6 +76,7 @@ export class SolanaWallet implements ChainWallet {
     this.#wallet = options.wallet
     this.#signer = options.signer
     this.#key = new PublicKey(address)
+    this.#verifier = verifierOf(this.#key)
     this.#endpoints = endpoints
     this.#unitPrice = options.unitPrice ?? UNIT_PRICE
     this.#observer = new Observer(endpoints, (transaction, transfer) => this.#costOf(transaction, transfer))
@@ -123,7 +127,7 @@ export class SolanaWallet implements ChainWallet {
       )
     } // S2
     const [signed] = await this.#sign([transfer], 2n ** BigInt(transfer.signed.length))
-    if (!signed) throw new Error('The signer answered without a transaction')
+    assert(signed, 'what was asked for was signed')
     return signed
   }
 
@@ -161,11 +165,11 @@ export class SolanaWallet implements ChainWallet {
   async unsigned(from: string, to: string, amount: bigint): Promise<UnsignedTransfer> {
     const payer = new PublicKey(from)
     if (to === from || parsePayee(to, this.asset, from) === null) throw wrongPayee(`${to} cannot be paid`)
-    const { accounts, blockhash, lastValidBlockHeight, unitPrice } = await this.#prepare(payer, [to], 1n)
-    const [account] = accounts
-    if (account?.kind === 'unusable') throw wrongPayee(`${to} ${account.why}`)
-    const payment = { from: payer, to: new PublicKey(to), amount, memo: null, unitPrice, blockhash }
-    const transaction = compose(this.asset, { ...payment, createsAccount: account?.kind === 'missing' })
+    const prepared = await this.#prepare(payer, [to], 1n)
+    const { blockhash, lastValidBlockHeight } = prepared
+    const why = prepared.targets[0]?.why ?? null
+    if (why !== null) throw wrongPayee(`${to} ${why}`)
+    const transaction = this.#compose(payer, { to, amount, memo: null }, prepared, 0)
       .serialize({ requireAllSignatures: false, verifySignatures: false })
       .toString('base64')
     return { chain: this.chain, from, to, amount, transaction: { transaction, blockhash, lastValidBlockHeight } }
@@ -187,15 +191,17 @@ export class SolanaWallet implements ChainWallet {
 
   async #sign(transfers: readonly Transfer[], priceFactor: bigint): Promise<readonly SignedTransaction[]> {
     if (transfers.length === 0) return []
-    for (const transfer of transfers) checkAddress(transfer, parsePayee(transfer.to, this.asset, this.address))
+    for (const transfer of transfers) {
+      if (this.parseAddress(transfer.to) !== transfer.to) throw unpayable(transfer, 'is no address that can be paid')
+    }
     const payees = transfers.map(({ to }) => to)
-    const { accounts, blockhash, lastValidBlockHeight, unitPrice } = await this.#prepare(this.#key, payees, priceFactor)
+    const prepared = await this.#prepare(this.#key, payees, priceFactor)
+    const { blockhash, lastValidBlockHeight } = prepared
     const messages = transfers.map((transfer, index) => {
-      checkAccount(transfer, accounts[index])
+      const why = prepared.targets[index]?.why ?? null
+      if (why !== null) throw unpayable(transfer, why)
       const { to, amount, payoutId: memo } = transfer
-      const payment = { from: this.#key, to: new PublicKey(to), amount, memo, unitPrice, blockhash }
-      const createsAccount = accounts[index]?.kind === 'missing'
-      return compose(this.asset, { ...payment, createsAccount }).serializeMessage()
+      return this.#compose(this.#key, { to, amount, memo }, prepared, index).serializeMessage()
     })
     const signed = await this.#signer.sign(
       transfers.map(({ payoutId, to, amount }, index) => {
@@ -206,11 +212,23 @@ export class SolanaWallet implements ChainWallet {
     return messages.map((message, index) => {
       const raw = signed[index] ?? ''
       const terms = { kind: 'solana', blockhash, lastValidBlockHeight } as const
-      return { hash: hashOfSigned(raw, message, this.#key), raw, terms }
+      return { hash: hashOfSigned(raw, message, this.#verifier), raw, terms }
     })
   }
 
-  async #prepare(payer: PublicKey, payees: readonly string[], priceFactor: bigint) {
+  #compose(
+    from: PublicKey,
+    { to, amount, memo }: Pick<Transfer, 'to' | 'amount'> & { readonly memo: string | null },
+    { source, targets, unitPrice, blockhash }: Preparation,
+    index: number,
+  ) {
+    const target = targets[index]
+    assert(target, 'every payee was prepared for')
+    const payment = { from, to: new PublicKey(to), amount, memo, source, target: target.key, unitPrice, blockhash }
+    return compose(this.asset, { ...payment, createsTarget: target.isMissing })
+  }
+
+  async #prepare(payer: PublicKey, payees: readonly string[], priceFactor: bigint): Promise<Preparation> {
     const keys = payees.map((payee) => new PublicKey(payee))
     const { max } = this.#unitPrice
     const prepared = await this.#endpoints.first((connection) =>
@@ -225,14 +243,6 @@ export class SolanaWallet implements ChainWallet {
     const paid = BigInt(meta.preBalances[0] ?? 0) - BigInt(meta.postBalances[0] ?? 0)
     return this.asset.mint === null && meta.err === null ? paid - amount : paid
   }
-}
-
-function checkAddress(transfer: Transfer, parsed: string | null): void {
-  if (parsed !== transfer.to) throw unpayable(transfer, 'is no address that can be paid')
-}
-
-function checkAccount(transfer: Transfer, account: PayeeAccount | undefined): void {
-  if (account?.kind === 'unusable') throw unpayable(transfer, account.why)
 }
 
 /** A person has to look at a payout whose payee cannot be paid. */

@@ -1,8 +1,9 @@
 // Solana nodes that fail and lie, a signer with one key, and wallets that pay through them on the real VM.
+import { createPrivateKey, sign } from 'node:crypto'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { AccountLayout, getAssociatedTokenAddressSync } from '@solana/spl-token'
-import { Connection, Keypair, Message, PublicKey, Transaction } from '@solana/web3.js'
+import { Connection, Keypair, PublicKey } from '@solana/web3.js'
 import type { Broadcast, Observation, OpenTransfer, SignedTransaction } from '../../chain/chain.js'
 import type { SolanaDev } from '../../chain/dev/solana-dev.js'
 import type { Signer, SigningRequest } from '../../chain/signer/signer.js'
@@ -112,9 +113,11 @@ export class OneKeySigner implements Signer {
 
 /** A message in base64 becomes a transaction in base64. */
 export function signMessage(message: string, key: Keypair): string {
-  const transaction = Transaction.populate(Message.from(Buffer.from(message, 'base64')), [])
-  transaction.sign(key)
-  return transaction.serialize().toString('base64')
+  const bytes = Buffer.from(message, 'base64')
+  const base64 = (part: Uint8Array) => Buffer.from(part).toString('base64url')
+  const jwk = { kty: 'OKP', crv: 'Ed25519', d: base64(key.secretKey.slice(0, 32)), x: base64(key.publicKey.toBytes()) }
+  const signer = createPrivateKey({ key: jwk, format: 'jwk' })
+  return Buffer.concat([Buffer.of(1), sign(null, bytes, signer), bytes]).toString('base64')
 }
 
 export interface Payer {
