@@ -44,6 +44,14 @@ for (const liar of [0, 1] as const) {
     t.equal(world.disagreements.length, 1)
   })
 
+  t.test(`the ${position} node hides that a payment moved money: never paid again`, async (t) => {
+    const world = await evmWorld(t, { nodes: 2 })
+    const transfers = await finalPayment(world)
+    world.nodes[liar]?.lie('eth_getTransactionReceipt', (receipt) => forged(receipt, { logs: [] }))
+    t.match(await world.wallet.observe(transfers), [{ kind: 'unknown' }])
+    t.equal(world.disagreements.length, 1)
+  })
+
   t.test(`the ${position} node tells of another final block: nothing becomes final`, async (t) => {
     const world = await evmWorld(t, { nodes: 2 })
     const transfers = await finalPayment(world)
@@ -179,6 +187,9 @@ t.test('a transaction only the second node knows is pending, not missing', async
 t.test('a node of another chain is never believed', async (t) => {
   const world = await evmWorld(t, { nodes: 2 })
   world.nodes[0].lie('eth_chainId', () => '0x89')
+  world.nodes[0].lie('eth_call', () => '0x0')
+  world.nodes[0].lie('eth_sendRawTransaction', () => zeroHash)
+  t.equal((await world.wallet.holdings()).asset, 1_000n * DOLLAR)
   t.match(await world.wallet.observe(await finalPayment(world)), [{ kind: 'final', ok: true }])
   t.match((await world.endpoints.checkHealth())[0], { usable: false, lastError: /is on chain 137/ })
 })

@@ -20,6 +20,14 @@ export async function ensureTestToken(client: AnvilClient): Promise<Address> {
   throw new DomainError('unavailable', 'test_token_missing', message)
 }
 
+/** Deploys a batch contract that pays the test token out of a wallet. */
+export async function deployBatchPayout(client: AnvilClient, owner: Address): Promise<Address> {
+  const { abi, bytecode } = compiledContracts().contracts.BatchPayout
+  const nonce = await client.getTransactionCount({ address: DEPLOYER })
+  await sendAndMine(client, { from: DEPLOYER, data: encodeDeployData({ abi, bytecode, args: [TEST_TOKEN, owner] }) })
+  return getContractAddress({ from: DEPLOYER, nonce: BigInt(nonce) })
+}
+
 /** Mints test tokens, in minor units. */
 export const mintTestToken = (client: AnvilClient, to: Address, amount: bigint): Promise<void> =>
   callToken(client, encodeFunctionData({ abi: testTokenAbi, functionName: 'mint', args: [to, amount] }))

@@ -3,6 +3,7 @@ import { decodeFunctionData, type Hex, isHex, keccak256, parseTransaction, type 
 import { DomainError } from '../../engine/errors.js'
 import type { Broadcast } from '../chain.js'
 import { tokenAbi } from './contracts.js'
+import type { Endpoint } from './endpoint.js'
 import type { Endpoints } from './endpoints.js'
 import { broadcastOf } from './node-errors.js'
 import type { Scope } from './observe.js'
@@ -13,16 +14,28 @@ export async function broadcastRaw(endpoints: Endpoints, raws: readonly string[]
   for (const endpoint of endpoints.inOrder()) {
     const open = outcomes.flatMap(({ kind }, i) => (kind === 'accepted' ? [] : [i]))
     if (open.length === 0) break
-    const answers = await endpoint.inOrder(
-      open.map((i) => ({ method: 'eth_sendRawTransaction', params: [raws[i] ?? ''] })),
+    const said = await offer(
+      endpoint,
+      open.map((i) => raws[i] ?? ''),
     )
     for (const [position, i] of open.entries()) {
-      const answer = answers[position]
+      const now = said[position]
       const before = outcomes[i]
-      if (answer !== undefined && before !== undefined) outcomes[i] = moreTelling(before, broadcastOf(answer))
+      if (now !== undefined && before !== undefined) outcomes[i] = moreTelling(before, now)
     }
   }
   return outcomes
+}
+
+async function offer(endpoint: Endpoint, raws: readonly string[]): Promise<readonly Broadcast[]> {
+  try {
+    await endpoint.mustBeOurs()
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    return raws.map(() => ({ kind: 'unknown', message }))
+  }
+  const answers = await endpoint.inOrder(raws.map((raw) => ({ method: 'eth_sendRawTransaction', params: [raw] })))
+  return answers.map(broadcastOf)
 }
 
 /** Accepted by one node is accepted; a refusal says more than silence. */

@@ -22,6 +22,7 @@ export function confirmReceipt(name: string, answer: Answer | undefined, receipt
   const same =
     found.blockHash === receipt.blockHash &&
     found.status === receipt.status &&
+    logsOf(found) === logsOf(receipt) &&
     found.transactionHash === receipt.transactionHash
   if (same) return { name, kind: 'agrees', message: '' }
   return { name, kind: 'differs', message: `it has another receipt of ${receipt.transactionHash}` }
@@ -40,3 +41,7 @@ const silent = (name: string, answer: Answer | undefined): Confirmation => ({
   kind: 'silent',
   message: answer === undefined || answer.kind === 'result' ? 'no answer' : answer.message,
 })
+
+/** What it moved, in a form that can be compared. */
+const logsOf = ({ logs }: Receipt): string =>
+  logs.map(({ address, topics, data }) => [address, ...topics, data]).join('\n')

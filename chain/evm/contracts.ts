@@ -41,6 +41,7 @@ export const testTokenAbi = parseAbi([
 export const batchPayoutAbi = parseAbi([
   'struct Payment { bytes32 id; address to; uint256 amount; }',
   'function pay(Payment[] payments)',
-  'function paid(bytes32 id) view returns (bool)',
+  'function owner() view returns (address)',
+  'function token() view returns (address)',
   'event Payout(bytes32 indexed id, address indexed to, uint256 amount, uint8 outcome)',
 ])

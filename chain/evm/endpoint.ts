@@ -82,6 +82,11 @@ export class Endpoint {
     return found
   }
 
+  /** Throws unless it is known to be on our chain: of another one, everything it says is wrong. */
+  async mustBeOurs(): Promise<void> {
+    if (this.#onOurChain !== true) this.#checkChain(read.number(await this.one('eth_chainId', [])))
+  }
+
   /** Asks for everything that metrics want. Never throws. */
   async checkHealth(): Promise<EndpointHealth> {
     const { options } = this

@@ -107,6 +107,7 @@ export class Endpoints {
     let failure: unknown
     for (const endpoint of this.inOrder()) {
       try {
+        await endpoint.mustBeOurs()
         return await ask(endpoint)
       } catch (error) {
         // A revert is an answer; anything else another node may know better, such as a block this one has not yet.

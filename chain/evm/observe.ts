@@ -11,20 +11,33 @@
  * O3 `lost` needs the other transaction that used the nonce, seen in a final block. That there is no receipt is no proof:
  *    a node may have lost its index.
  */
-import { getAddress, type Hex } from 'viem'
-import type { Observation, OpenTransfer } from '../chain.js'
+import type { Hex } from 'viem'
+import type { Observation, SignedTransaction } from '../chain.js'
 import { type Confirmation, confirmAbsence, confirmReceipt } from './confirm.js'
 import type { Endpoints, Round, Witness } from './endpoints.js'
 import type { Answer, Call } from './json-rpc.js'
 import { NodeError, NodeSilent, resultOf } from './node-errors.js'
 import { type NonceUser, nonceUser } from './nonce-user.js'
 import { type Receipt, read, toQuantity } from './quantities.js'
-import { feeOf, paidBy } from './receipts.js'
+import { feeOf, type Paid } from './receipts.js'
 
+/** The wallet whose nonces are looked at. */
 export interface Scope {
   readonly endpoints: Endpoints
   readonly wallet: Hex
   readonly token: Hex
+}
+
+/** Something with a nonce that was signed, perhaps several times. */
+export interface Signed {
+  readonly nonce: number | null
+  readonly signed: readonly SignedTransaction[]
+}
+
+/** What is asked, of whom. */
+export interface Inquiry<T extends Signed> extends Scope {
+  /** What a receipt says of it. */
+  readonly paid: (receipt: Receipt, transfer: T) => Paid
 }
 
 interface Nonces {
@@ -41,7 +54,10 @@ type Look =
   | { readonly kind: 'absent'; readonly nonce: 'free' | 'used' | 'used_for_good' }
 
 /** Never throws: what cannot be found out is `unknown`. */
-export async function observe(scope: Scope, transfers: readonly OpenTransfer[]): Promise<readonly Observation[]> {
+export async function observe<T extends Signed>(
+  scope: Inquiry<T>,
+  transfers: readonly T[],
+): Promise<readonly Observation[]> {
   if (transfers.length === 0) return []
   let failure: unknown
   // A node that fails in the middle of a round rests then, and another one is the first.
@@ -56,7 +72,10 @@ export async function observe(scope: Scope, transfers: readonly OpenTransfer[]):
   return transfers.map(() => unknown(message))
 }
 
-async function observeOnce(scope: Scope, transfers: readonly OpenTransfer[]): Promise<readonly Observation[]> {
+async function observeOnce<T extends Signed>(
+  scope: Inquiry<T>,
+  transfers: readonly T[],
+): Promise<readonly Observation[]> {
   const { round, nonces } = await roundWithNonces(scope)
   try {
     return await observeIn(scope, round, nonces, transfers)
@@ -66,11 +85,11 @@ async function observeOnce(scope: Scope, transfers: readonly OpenTransfer[]): Pr
   }
 }
 
-async function observeIn(
-  scope: Scope,
+async function observeIn<T extends Signed>(
+  scope: Inquiry<T>,
   round: Round,
   nonces: Nonces,
-  transfers: readonly OpenTransfer[],
+  transfers: readonly T[],
 ): Promise<readonly Observation[]> {
   const looks = await lookAtFirst(scope, round, nonces, transfers)
   const asked = transfers.flatMap((transfer, i) => {
@@ -78,7 +97,7 @@ async function observeIn(
     return look === undefined || look.kind === 'settled' ? [] : [{ transfer, look }]
   })
   const confirmations = await askOthers(round, asked)
-  const judged = new Map<OpenTransfer, Observation>()
+  const judged = new Map<T, Observation>()
   for (const [i, { transfer, look }] of asked.entries()) {
     judged.set(transfer, await judge(scope, round, transfer, look, confirmations[i] ?? []))
   }
@@ -116,14 +135,14 @@ function noncesOf({ endpoint, answers }: Witness): Nonces {
 const nonceOf = (answer: Answer | undefined) => read.number(resultOf(answer))
 
 /** Steps 2 and 3. */
-async function lookAtFirst(
-  scope: Scope,
+async function lookAtFirst<T extends Signed>(
+  scope: Inquiry<T>,
   round: Round,
   nonces: Nonces,
-  transfers: readonly OpenTransfer[],
+  transfers: readonly T[],
 ): Promise<readonly Look[]> {
   const { endpoint } = round.witnesses[0]
-  const used = (transfer: OpenTransfer) => (transfer.nonce ?? 0) < nonces.mined
+  const used = (transfer: T) => (transfer.nonce ?? 0) < nonces.mined
   const answers = await endpoint.all(
     transfers.flatMap((transfer) =>
       transfer.signed.map(({ hash }) => (used(transfer) ? receiptCall(hash) : transactionCall(hash))),
@@ -150,7 +169,7 @@ async function lookAtFirst(
       return settled(unknown(`block ${receipt.blockNumber}, where it was, is being replaced`))
     }
     if (receipt.blockNumber <= round.final) return { kind: 'final', receipt }
-    const paid = paidBy(receipt, scope.token, expected(scope, transfer))
+    const paid = scope.paid(receipt, transfer)
     return settled({ kind: 'mined', ...placeOf(receipt), ok: paid === 'yes' })
   })
 }
@@ -158,7 +177,7 @@ async function lookAtFirst(
 const receiptCall = (hash: string): Call => ({ method: 'eth_getTransactionReceipt', params: [hash] })
 const transactionCall = (hash: string): Call => ({ method: 'eth_getTransactionByHash', params: [hash] })
 
-function receiptsOf({ signed }: OpenTransfer, results: readonly unknown[]): readonly Receipt[] {
+function receiptsOf({ signed }: Signed, results: readonly unknown[]): readonly Receipt[] {
   return results.flatMap((result, i) => {
     const receipt = read.receiptOrNull(result)
     if (receipt === null) return []
@@ -174,12 +193,15 @@ async function blockHashes({ witnesses }: Round, heights: readonly number[]): Pr
   return new Map(blocks.flatMap((block) => (block === null ? [] : [[block.number, block.hash]])))
 }
 
-type Asked = { readonly transfer: OpenTransfer; readonly look: Exclude<Look, { kind: 'settled' }> }
+type Asked<T> = { readonly transfer: T; readonly look: Exclude<Look, { kind: 'settled' }> }
 
 /** Step 4: for each transfer, what each other node says. */
-async function askOthers(round: Round, asked: readonly Asked[]): Promise<readonly (readonly Confirmation[])[]> {
+async function askOthers<T extends Signed>(
+  round: Round,
+  asked: readonly Asked<T>[],
+): Promise<readonly (readonly Confirmation[])[]> {
   const [, ...others] = round.witnesses
-  const callsOf = ({ transfer, look }: Asked): readonly Call[] => {
+  const callsOf = ({ transfer, look }: Asked<T>): readonly Call[] => {
     if (look.kind === 'final') return [receiptCall(look.receipt.transactionHash)]
     return transfer.signed.map(({ hash }) => (look.nonce === 'free' ? transactionCall(hash) : receiptCall(hash)))
   }
@@ -199,11 +221,11 @@ async function askOthers(round: Round, asked: readonly Asked[]): Promise<readonl
   return asked.map((_, i) => perNode.flatMap((confirmations) => confirmations[i] ?? []))
 }
 
-async function judge(
-  scope: Scope,
+async function judge<T extends Signed>(
+  scope: Inquiry<T>,
   round: Round,
-  transfer: OpenTransfer,
-  look: Asked['look'],
+  transfer: T,
+  look: Asked<T>['look'],
   confirmations: readonly Confirmation[],
 ): Promise<Observation> {
   const against = confirmations.find(({ kind }) => kind === 'differs')
@@ -226,8 +248,13 @@ async function judge(
     : judgeLoss(scope, round, transfer, silent)
 }
 
-function judgeReceipt(scope: Scope, transfer: OpenTransfer, receipt: Receipt, silent: readonly string[]): Observation {
-  const paid = paidBy(receipt, scope.token, expected(scope, transfer))
+function judgeReceipt<T extends Signed>(
+  scope: Inquiry<T>,
+  transfer: T,
+  receipt: Receipt,
+  silent: readonly string[],
+): Observation {
+  const paid = scope.paid(receipt, transfer)
   if (paid === 'other') {
     return unknown(`${receipt.transactionHash} moved something else than was asked: a person must look at it`)
   }
@@ -238,7 +265,7 @@ function judgeReceipt(scope: Scope, transfer: OpenTransfer, receipt: Receipt, si
 async function judgeLoss(
   scope: Scope,
   round: Round,
-  transfer: OpenTransfer,
+  transfer: Signed,
   silent: readonly string[],
 ): Promise<Observation> {
   if (silent.length > 0) return unknown(needsAll('Its nonce was used by another transaction', silent)) // O2
@@ -259,8 +286,6 @@ async function judgeLoss(
 
 const needsAll = (what: string, silent: readonly string[]) =>
   `${what}. To pay it again all nodes must confirm that, and ${silent.join(', ')} did not: repair or remove them`
-
-const expected = ({ wallet }: Scope, { to, amount }: OpenTransfer) => ({ from: wallet, to: getAddress(to), amount })
 
 const placeOf = ({ transactionHash, blockNumber, blockHash }: Receipt) => ({
   hash: transactionHash,

@@ -22,11 +22,14 @@ export function tokenTransferOf(log: ReceiptLog, token: Hex): TokenTransfer | nu
   }
 }
 
+/** `other` has moved something else than was asked, and a person must look. */
+export type Paid = 'yes' | 'no' | 'other'
+
 /**
  * Whether it paid. A token may also answer `false`, or take a fee out of the amount, without reverting: only its own
- * event tells. `other` has moved something else, and a person must look.
+ * event tells.
  */
-export function paidBy(receipt: Receipt, token: Hex, expected: TokenTransfer): 'yes' | 'no' | 'other' {
+export function paidBy(receipt: Receipt, token: Hex, expected: TokenTransfer): Paid {
   if (!receipt.status) return 'no'
   const moved = receipt.logs
     .map((log) => tokenTransferOf(log, token))

@@ -14,8 +14,11 @@ import {
 import { assert } from '../../engine/assert.js'
 import { DomainError } from '../../engine/errors.js'
 import type { SignedTransaction, Transfer } from '../chain.js'
+import type { Signer, SigningRequest, WalletName } from '../signer/signer.js'
 import { tokenAbi } from './contracts.js'
-import type { Fees } from './fees.js'
+import { type FeePolicy, type Fees, type Market, replacementFees } from './fees.js'
+
+export type UnsignedTransaction = TransactionSerializableEIP1559
 
 export interface PaymentTerms extends Fees {
   readonly gas: bigint
@@ -30,7 +33,7 @@ export function unsignedTransfer(
   token: Hex,
   { payoutId, to, amount, nonce }: Transfer,
   { gas, maxFeePerGas, maxPriorityFeePerGas }: PaymentTerms,
-): TransactionSerializableEIP1559 {
+): UnsignedTransaction {
   assert(nonce !== null && nonce >= 0, `payout ${payoutId} has no nonce`)
   return {
     type: 'eip1559',
@@ -45,12 +48,43 @@ export function unsignedTransfer(
   }
 }
 
-/** Throws `signer_mismatch` unless `raw` is exactly `asked`, signed by `from`: what was not asked for is never sent. */
-export async function verified(
-  raw: string,
-  asked: TransactionSerializableEIP1559,
+/** What replaces everything signed before: an eighth dearer, and else the same. Throws `fee_cap_reached`. */
+export function replacementTerms(
+  before: readonly SignedTransaction[],
+  market: Market,
+  policy: FeePolicy,
+): PaymentTerms {
+  const terms = before.map((transaction) => {
+    assert(transaction.terms.kind === 'evm', `${transaction.hash} was signed for another kind of chain`)
+    return transaction.terms
+  })
+  assert(terms.length > 0, 'nothing was signed yet, so there is nothing to replace')
+  const gas = terms.reduce((most, { gas }) => (gas > most ? gas : most), 0n)
+  return { ...replacementFees(terms, market, policy), gas }
+}
+
+/** Has transactions signed, and gives back only what was asked for. Throws `signer_mismatch`. */
+export async function signTransactions(
+  { signer, name }: { readonly signer: Signer; readonly name: WalletName },
   from: Hex,
-): Promise<SignedTransaction> {
+  asked: readonly (Omit<SigningRequest, 'wallet' | 'unsigned'> & {
+    readonly transaction: UnsignedTransaction
+  })[],
+): Promise<readonly SignedTransaction[]> {
+  const raw = await signer.sign(
+    asked.map(({ payoutId, to, amount, transaction }) => ({
+      wallet: name,
+      payoutId,
+      to,
+      amount,
+      unsigned: serializeTransaction(transaction),
+    })),
+  )
+  return Promise.all(asked.map(({ transaction }, i) => verified(raw[i] ?? '', transaction, from)))
+}
+
+/** Throws `signer_mismatch` unless `raw` is exactly `asked`, signed by `from`: what was not asked for is never sent. */
+async function verified(raw: string, asked: UnsignedTransaction, from: Hex): Promise<SignedTransaction> {
   if (!isHex(raw) || !raw.startsWith('0x02')) throw mismatch('it is no EIP-1559 transaction')
   const serialized = raw.toLowerCase() as TransactionSerialized<'eip1559'>
   const { r, s, yParity, v, ...content } = parsed(serialized)

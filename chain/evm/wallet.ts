@@ -5,14 +5,7 @@
  * W2 A replacement has the same nonce and the same content, and both fees are an eighth over everything signed before.
  * W3 No payee is asked about while signing, so that none can keep the others from being paid.
  */
-import {
-  getAddress,
-  type Hex,
-  isAddress,
-  serializeTransaction,
-  type TransactionSerializableEIP1559,
-  zeroAddress,
-} from 'viem'
+import { getAddress, type Hex, isAddress, zeroAddress } from 'viem'
 import { assert } from '../../engine/assert.js'
 import type {
   AssetMovement,
@@ -30,13 +23,15 @@ import type { Signer, WalletName } from '../signer/signer.js'
 import { broadcastRaw, submitRaw } from './broadcast.js'
 import { assertNotDevKey } from './dev-keys.js'
 import type { Endpoints } from './endpoints.js'
-import { defaultFeePolicy, type FeePolicy, type Fees, firstFees, readMarket, replacementFees } from './fees.js'
+import { defaultFeePolicy, type FeePolicy, firstFees, readMarket } from './fees.js'
 import { TransferGas } from './gas.js'
 import { holdingsAt } from './holdings.js'
 import { movementsIn } from './movements.js'
-import { observe, roundWithNonces, type Scope } from './observe.js'
+import { type Inquiry, observe, roundWithNonces } from './observe.js'
 import { preflight } from './preflight.js'
-import { unsignedTransfer, verified } from './transactions.js'
+import type { Receipt } from './quantities.js'
+import { paidBy } from './receipts.js'
+import { type PaymentTerms, replacementTerms, signTransactions, unsignedTransfer } from './transactions.js'
 import { transferForMember } from './withdrawal.js'
 
 export interface EvmToken {
@@ -69,7 +64,7 @@ export class EvmWallet implements ChainWallet {
   readonly #token: Hex
   readonly #policy: FeePolicy
   readonly #gas: TransferGas
-  readonly #scope: Scope
+  readonly #scope: Inquiry<OpenTransfer>
 
   constructor(
     private readonly options: EvmWalletOptions,
@@ -81,7 +76,9 @@ export class EvmWallet implements ChainWallet {
     this.#token = getAddress(token.address)
     this.#policy = options.fees ?? defaultFeePolicy(endpoints.chainId)
     this.#gas = new TransferGas(this.#token, address, token.decimals, options.gasPerTransfer)
-    this.#scope = { endpoints, wallet: address, token: this.#token }
+    const paid = (receipt: Receipt, { to, amount }: OpenTransfer) =>
+      paidBy(receipt, this.#token, { from: address, to: getAddress(to), amount })
+    this.#scope = { endpoints, wallet: address, token: this.#token, paid }
   }
 
   async nonces(): Promise<{ readonly mined: number; readonly final: number }> {
@@ -102,14 +99,8 @@ export class EvmWallet implements ChainWallet {
 
   /** Throws `fee_cap_reached` when that would take more than the cap. */
   async replace(transfer: OpenTransfer): Promise<SignedTransaction> {
-    const before = transfer.signed.map(({ terms }) => {
-      assert(terms.kind === 'evm', `payout ${transfer.payoutId} was signed for another kind of chain`)
-      return terms
-    })
-    assert(before.length > 0, `payout ${transfer.payoutId} was never signed, so there is nothing to replace`)
-    const fees = replacementFees(before, await this.options.endpoints.read(readMarket), this.#policy) // W2
-    const gas = before.reduce((most, terms) => (terms.gas > most ? terms.gas : most), 0n)
-    const [replacement] = await this.#signed([[transfer, { ...fees, gas }]])
+    const market = await this.options.endpoints.read(readMarket)
+    const [replacement] = await this.#signed([[transfer, replacementTerms(transfer.signed, market, this.#policy)]]) // W2
     assert(replacement !== undefined, 'the signer signed nothing')
     return replacement
   }
@@ -155,19 +146,12 @@ export class EvmWallet implements ChainWallet {
     return submitRaw(this.#scope, raw)
   }
 
-  async #signed(asked: readonly (readonly [Transfer, Fees & { readonly gas: bigint }])[]) {
-    const { signer, name, endpoints } = this.options
-    const unsigned = asked.map(
-      ([transfer, terms]): TransactionSerializableEIP1559 =>
-        unsignedTransfer(endpoints.chainId, this.#token, transfer, terms),
-    )
-    const raw = await signer.sign(
-      asked.map(([{ payoutId, to, amount }], i) => {
-        const transaction = unsigned[i]
-        assert(transaction !== undefined, 'every transfer has its transaction')
-        return { wallet: name, payoutId, to, amount, unsigned: serializeTransaction(transaction) }
-      }),
-    )
-    return Promise.all(unsigned.map((transaction, i) => verified(raw[i] ?? '', transaction, this.address))) // W1
+  #signed(asked: readonly (readonly [Transfer, PaymentTerms])[]): Promise<readonly SignedTransaction[]> {
+    const { chainId } = this.options.endpoints
+    const requests = asked.map(([transfer, terms]) => ({
+      ...transfer,
+      transaction: unsignedTransfer(chainId, this.#token, transfer, terms),
+    }))
+    return signTransactions(this.options, this.address, requests) // W1
   }
 }

@@ -28,9 +28,11 @@ contract BatchPayout {
 
     event Payout(bytes32 indexed id, address indexed to, uint256 amount, uint8 outcome);
 
-    constructor(address token_) {
+    /// Anybody may deploy it for a wallet: the key of the wallet need not sign code.
+    constructor(address token_, address owner_) {
         require(token_.code.length > 0, "the token is no contract");
-        owner = msg.sender;
+        require(owner_ != address(0), "no owner");
+        owner = owner_;
         token = token_;
     }
 
