@@ -59,6 +59,8 @@ for (const liar of [0, 1] as const) {
     const [observation] = await world.wallet.observe(transfers)
     t.equal(observation?.kind, 'unknown')
     t.match(world.disagreements[0], { about: 'block' })
+    await t.rejects(world.wallet.heights(), { code: 'nodes_disagree' })
+    await t.rejects(world.wallet.nonces(), { code: 'nodes_disagree' })
   })
 
   t.test(`the ${position} node tells of another nonce: nothing is lost by it`, async (t) => {
@@ -69,6 +71,13 @@ for (const liar of [0, 1] as const) {
     const [observation] = await world.wallet.observe(transfers)
     t.ok(observation?.kind === 'unknown' || observation?.kind === 'missing')
     t.match(world.disagreements[0], { about: 'nonce' })
+  })
+
+  t.test(`the ${position} node tells of another balance: nothing is told`, async (t) => {
+    const { nodes, wallet, disagreements } = await evmWorld(t, { nodes: 2 })
+    nodes[liar]?.lie('eth_getBalance', () => '0x1')
+    await t.rejects(wallet.holdings(), { code: 'nodes_disagree' })
+    t.match(disagreements, [{ about: 'balance' }])
   })
 
   t.test(`the ${position} node is far ahead of the chain: nothing is final too early`, async (t) => {

@@ -1,7 +1,8 @@
 // Payouts on a real EVM node: every transfer is paid once, or not at all, and what is said of it is true.
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -21,6 +22,7 @@ import { assertNotDevKey } from '../chain/evm/dev-keys.js'
 import { Endpoints } from '../chain/evm/endpoints.js'
 import { openEvmWallet } from '../chain/evm/wallet.js'
 import type { Signer } from '../chain/signer/signer.js'
+import { goneWithin, isAlive } from '../persistence/postgres/postmaster.js'
 import {
   DOLLAR,
   type EvmWorld,
@@ -34,6 +36,7 @@ import {
   USDT,
   WALLET,
 } from './support/evm.js'
+import { firstLine } from './support/postgres.js'
 
 t.test('the compiled contracts are made of the sources beside them', async (t) => {
   const digest = createHash('sha256')
@@ -261,6 +264,24 @@ t.test('a local chain is the same after a restart, and its payments can still be
   const another = await startAnvil({ stateFile })
   t.teardown(() => another.stop())
   t.match(await after.anvil.exited, /ended/, 'two never write one state file')
+})
+
+t.test('a local chain does not outlive a process that is killed', async (t) => {
+  const load = JSON.stringify(new URL('../chain/dev/anvil.js', import.meta.url).href)
+  const code = `const { startAnvil } = await import(${load}); console.log((await startAnvil()).pid); await new Promise(() => {})`
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const pid = Number(await firstLine<number>(child))
+  t.ok(isAlive(pid))
+  child.kill('SIGKILL')
+  t.ok(await goneWithin(pid, 10_000))
+})
+
+t.test('a damaged state file is named, and nothing is left running', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'comptroller-anvil-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const stateFile = join(folder, 'state.json')
+  await writeFile(stateFile, '{"torn')
+  await t.rejects(startAnvil({ stateFile }), { code: 'anvil_failed', message: /move .*state\.json away/ })
 })
 
 t.test('a local chain makes blocks while a payment waits to be final, and rests then', async (t) => {

@@ -71,15 +71,13 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
     await mkdir(dirname(stateFile), { recursive: true })
     await endLeftover(stateFile) // A2
   }
-  const child = spawn(anvilBinary(), anvilArguments(options, chainId), { stdio: ['ignore', 'pipe', 'pipe'] })
+  // In a group of its own: an interrupt from the keyboard is for the server, which needs its chain while it stops.
+  const child = spawn(anvilBinary(), anvilArguments(options, chainId), {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: process.platform !== 'win32',
+  })
   const exited = watchOver(child) // A1
-  const url = await ready(child, exited, stateFile)
-  const pid = child.pid ?? 0
-  if (stateFile !== undefined) await writeFile(pidFile(stateFile), String(pid))
-  const client = anvilClient(url, chainId)
-  if (restored) await client.mine({ blocks: BLOCKS_AFTER_RESTORE })
   let miner: Miner | undefined
-  if (typeof blocks === 'object' && 'whileBusyEveryMs' in blocks) miner = mineWhenNeeded(url, blocks.whileBusyEveryMs)
   const stop = async () => {
     await miner?.stop()
     child.kill('SIGTERM')
@@ -88,7 +86,18 @@ export async function startAnvil(options: AnvilOptions = {}): Promise<Anvil> {
     await exited
     if (stateFile !== undefined) await rm(pidFile(stateFile), { force: true })
   }
-  return { url, chainId, pid, client, exited, stop }
+  try {
+    const url = await ready(child, exited, stateFile)
+    const pid = child.pid ?? 0
+    if (stateFile !== undefined) await writeFile(pidFile(stateFile), String(pid))
+    const client = anvilClient(url, chainId)
+    if (restored) await client.mine({ blocks: BLOCKS_AFTER_RESTORE })
+    if (typeof blocks === 'object' && 'whileBusyEveryMs' in blocks) miner = mineWhenNeeded(url, blocks.whileBusyEveryMs)
+    return { url, chainId, pid, client, exited, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
 }
 
 const pidFile = (stateFile: string) => `${stateFile}.pid`
@@ -121,7 +130,10 @@ function watchOver(child: ChildProcess): Promise<string> {
   const watch =
     process.platform === 'win32' || child.pid === undefined
       ? undefined
-      : spawn('sh', ['-c', 'read _; kill "$0"', String(child.pid)], { stdio: ['pipe', 'ignore', 'ignore'] })
+      : spawn('sh', ['-c', 'read _; kill "$0"', String(child.pid)], {
+          stdio: ['pipe', 'ignore', 'ignore'],
+          detached: true,
+        })
   watch?.on('error', () => {})
   watch?.stdin?.on('error', () => {})
   watch?.unref()
@@ -156,7 +168,6 @@ async function ready(child: ChildProcess, exited: Promise<string>, stateFile: st
   })
   const failed = async (): Promise<never> => {
     const last = await Promise.race([exited, sleep(READY_WITHIN_MS, 'it did not get ready in time', { ref: false })])
-    child.kill('SIGKILL')
     const hint = /json file/.test(last) ? ` Its state is damaged: move ${stateFile} away to begin a new chain.` : ''
     throw new DomainError('unavailable', 'anvil_failed', `anvil did not start: ${last}${hint}`)
   }

@@ -28,7 +28,7 @@ export interface EndpointsOptions {
 
 /** Two nodes differ about what should be final. A person has to find out which one is right. */
 export interface Disagreement {
-  readonly about: 'block' | 'receipt' | 'nonce'
+  readonly about: 'block' | 'receipt' | 'nonce' | 'balance'
   readonly message: string
 }
 
@@ -100,6 +100,13 @@ export class Endpoints {
     const present = new Set(seen.map(({ endpoint }) => endpoint))
     const absent = this.#endpoints.filter((endpoint) => !present.has(endpoint)).map(({ name }) => name)
     return { newest, final, witnesses: [first, ...others], absent, agreed }
+  }
+
+  /** One look at the chain that all agree about. Throws `nodes_disagree`. */
+  async agreedRound(): Promise<Round> {
+    const round = await this.round()
+    if (!round.agreed) throw nodesDisagree(`block ${round.final}`)
+    return round
   }
 
   /** Asks one node after another until one answers. Throws what the last one threw. */
@@ -176,6 +183,13 @@ function unreachable(failures: readonly NodeSilent[]): DomainError {
     `No node of the chain answers (${said}): check CHAIN_EVM_URLS`,
   )
 }
+
+export const nodesDisagree = (about: string): DomainError =>
+  new DomainError(
+    'unavailable',
+    'nodes_disagree',
+    `The nodes differ about ${about}: find out which is wrong and remove it`,
+  )
 
 /** Of an even number the lower of the middle two. */
 function lowerMedian(values: readonly number[]): number {

@@ -29,7 +29,24 @@ export class JsonRpc {
   /** Of the last request that was answered. */
   latencyMs: number | null = null
 
-  constructor(private readonly options: JsonRpcOptions) {}
+  readonly #url: string
+  readonly #headers: Readonly<Record<string, string>>
+
+  constructor(private readonly options: JsonRpcOptions) {
+    const url = new URL(options.url)
+    const { username, password } = url
+    const credentials = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString(
+      'base64',
+    )
+    // `fetch` refuses addresses that carry a password.
+    url.username = ''
+    url.password = ''
+    this.#url = url.href
+    this.#headers = {
+      'content-type': 'application/json',
+      ...(username === '' ? {} : { authorization: `Basic ${credentials}` }),
+    }
+  }
 
   /** Never throws. Answers in the order of the calls; long lists go as several requests, all at once. */
   async all(calls: readonly Call[]): Promise<readonly Answer[]> {
@@ -61,9 +78,9 @@ export class JsonRpc {
     const body = calls.map(({ method, params }, i) => ({ jsonrpc: '2.0', id: firstId + i, method, params }))
     const startedAt = performance.now()
     try {
-      const response = await fetch(this.options.url, {
+      const response = await fetch(this.#url, {
         method: 'POST',
-        headers: { 'content-type': 'application/json' },
+        headers: this.#headers,
         body: JSON.stringify(body),
         signal: AbortSignal.timeout(this.options.timeoutMs), // covers the body as well
       })

@@ -22,7 +22,7 @@ import type {
 import type { Signer, WalletName } from '../signer/signer.js'
 import { broadcastRaw, submitRaw } from './broadcast.js'
 import { assertNotDevKey } from './dev-keys.js'
-import type { Endpoints } from './endpoints.js'
+import { type Endpoints, nodesDisagree } from './endpoints.js'
 import { defaultFeePolicy, type FeePolicy, firstFees, readMarket } from './fees.js'
 import { TransferGas } from './gas.js'
 import { holdingsAt } from './holdings.js'
@@ -82,7 +82,9 @@ export class EvmWallet implements ChainWallet {
   }
 
   async nonces(): Promise<{ readonly mined: number; readonly final: number }> {
-    return (await roundWithNonces(this.#scope)).nonces
+    const { round, nonces } = await roundWithNonces(this.#scope)
+    if (!round.agreed) throw nodesDisagree(`the nonce of ${this.address} at block ${round.final}`)
+    return nonces
   }
 
   async preflight(payments: readonly Pick<Transfer, 'to' | 'amount'>[]): Promise<readonly Preflight[]> {
@@ -121,7 +123,7 @@ export class EvmWallet implements ChainWallet {
   }
 
   async heights(): Promise<{ readonly final: number; readonly newest: number }> {
-    const { final, newest } = await this.options.endpoints.round()
+    const { final, newest } = await this.options.endpoints.agreedRound()
     return { final, newest }
   }
 
