@@ -126,7 +126,7 @@ t.test('long ranges of movements are asked in pieces, and halved when a node ref
   t.same(endpoints.health()[0]?.lastError, null)
 })
 
-t.test('addresses: lower case or the right checksum; never nobody, never the token', async (t) => {
+t.test('addresses: lower case or the right checksum; never nobody, the token or the wallet itself', async (t) => {
   const { wallet } = await evmWorld(t)
   const address = '0xd8dA6BF26964aF9D7eEd9e03E53415D37aA96045'
   t.equal(wallet.parseAddress(address), address)
@@ -136,6 +136,7 @@ t.test('addresses: lower case or the right checksum; never nobody, never the tok
     t.equal(wallet.parseAddress(text), null, text)
   }
   t.equal(wallet.parseAddress(zeroAddress), null)
+  t.equal(wallet.parseAddress(wallet.address), null)
   t.equal(wallet.parseAddress(USDT.address), null)
   t.equal(wallet.parseAddress(USDT.address.toLowerCase()), null)
 })

@@ -132,11 +132,11 @@ export class EvmWallet implements ChainWallet {
     return this.options.endpoints.read((node) => movementsIn(node, this.#token, proper, from, through))
   }
 
-  /** In lower case or with a right checksum. Neither the zero address nor the token itself: money there is lost. */
+  /** In lower case or with a right checksum. Neither nobody, nor the token, where money is lost, nor the wallet itself. */
   parseAddress(text: string): string | null {
     if (!isAddress(text)) return null
     const address = getAddress(text)
-    return address === zeroAddress || address === this.#token ? null : address
+    return [zeroAddress, this.#token, this.address].includes(address) ? null : address
   }
 
   async unsigned(from: string, to: string, amount: bigint): Promise<UnsignedTransfer> {
