@@ -4,6 +4,7 @@ import t from 'tap'
 import { type Hex, zeroHash } from 'viem'
 import type { OpenTransfer } from '../chain/chain.js'
 import { barOnTestToken } from '../chain/dev/evm-token.js'
+import { Endpoints } from '../chain/evm/endpoints.js'
 import { JsonRpc } from '../chain/evm/json-rpc.js'
 import { DOLLAR, type EvmWorld, evmWorld, faultProxy, payment, signed, transactionsOf } from './support/evm.js'
 
@@ -214,6 +215,18 @@ t.test('health tells height, peers and time of each node, and never the whole ad
   ])
   world.nodes[1]?.setDown(true)
   t.match((await world.endpoints.checkHealth())[1], { usable: false, height: null, lastError: String })
+})
+
+t.test('the password in the address of a node is used, and shown nowhere', async (t) => {
+  const world = await evmWorld(t)
+  const url = world.anvil.url.replace('http://', 'http://operator:s%40cret@')
+  const endpoints = new Endpoints({ urls: [url], chainId: world.anvil.chainId, timeoutMs: 2_000 })
+  t.match(await endpoints.checkHealth(), [{ usable: true }])
+  await world.anvil.stop()
+  const [health] = await endpoints.checkHealth()
+  t.match(health, { usable: false, lastError: /ECONNREFUSED/ })
+  const failure = await endpoints.round().catch((error) => String(error))
+  t.notMatch(JSON.stringify([health, failure]), /cret/)
 })
 
 t.test('an answer missing from a batch does not shift the others', async (t) => {

@@ -12,6 +12,7 @@
  *    a node may have lost its index.
  */
 import type { Hex } from 'viem'
+import { assert } from '../../engine/assert.js'
 import type { Observation, SignedTransaction } from '../chain.js'
 import { type Confirmation, confirmAbsence, confirmReceipt } from './confirm.js'
 import type { Endpoints, Round, Witness } from './endpoints.js'
@@ -59,6 +60,7 @@ export async function observe<T extends Signed>(
   transfers: readonly T[],
 ): Promise<readonly Observation[]> {
   if (transfers.length === 0) return []
+  for (const transfer of transfers) nonceOf(transfer)
   let failure: unknown
   // A node that fails in the middle of a round rests then, and another one is the first.
   for (let attempt = 0; attempt < scope.endpoints.count; attempt += 1) {
@@ -116,7 +118,7 @@ export async function roundWithNonces({ endpoints, wallet }: Scope): Promise<{ r
   const round = await endpoints.round((newest, final) => [count(newest), count(final)])
   const [first, ...others] = round.witnesses
   const nonces = noncesOf(first)
-  const differing = others.find(({ answers }) => answers[1]?.kind === 'result' && nonceOf(answers[1]) !== nonces.final)
+  const differing = others.find(({ answers }) => answers[1]?.kind === 'result' && countIn(answers[1]) !== nonces.final)
   if (differing === undefined || !round.agreed) return { round, nonces }
   const message = `at block ${round.final} ${first.endpoint.name} has nonce ${nonces.final} for ${wallet}, ${differing.endpoint.name} another`
   endpoints.disagree({ about: 'nonce', message })
@@ -125,14 +127,14 @@ export async function roundWithNonces({ endpoints, wallet }: Scope): Promise<{ r
 
 function noncesOf({ endpoint, answers }: Witness): Nonces {
   try {
-    return { mined: nonceOf(answers[0]), final: nonceOf(answers[1]) }
+    return { mined: countIn(answers[0]), final: countIn(answers[1]) }
   } catch (error) {
     endpoint.fail(error instanceof Error ? error.message : String(error))
     throw error
   }
 }
 
-const nonceOf = (answer: Answer | undefined) => read.number(resultOf(answer))
+const countIn = (answer: Answer | undefined) => read.number(resultOf(answer))
 
 /** Steps 2 and 3. */
 async function lookAtFirst<T extends Signed>(
@@ -142,7 +144,7 @@ async function lookAtFirst<T extends Signed>(
   transfers: readonly T[],
 ): Promise<readonly Look[]> {
   const { endpoint } = round.witnesses[0]
-  const used = (transfer: T) => (transfer.nonce ?? 0) < nonces.mined
+  const used = (transfer: T) => nonceOf(transfer) < nonces.mined
   const answers = await endpoint.all(
     transfers.flatMap((transfer) =>
       transfer.signed.map(({ hash }) => (used(transfer) ? receiptCall(hash) : transactionCall(hash))),
@@ -162,7 +164,7 @@ async function lookAtFirst<T extends Signed>(
     if (!Array.isArray(one)) return { kind: 'absent', nonce: 'free' }
     const [receipt, second] = one
     if (receipt === undefined) {
-      return { kind: 'absent', nonce: (transfer.nonce ?? 0) < nonces.final ? 'used_for_good' : 'used' }
+      return { kind: 'absent', nonce: nonceOf(transfer) < nonces.final ? 'used_for_good' : 'used' }
     }
     if (second !== undefined) return settled(unknown(`${endpoint.name} has two receipts for one nonce`))
     if (canonical.get(receipt.blockNumber) !== receipt.blockHash) {
@@ -272,7 +274,7 @@ async function judgeLoss(
   const { endpoint } = round.witnesses[0]
   let user: NonceUser | null
   try {
-    user = await nonceUser(endpoint, scope.wallet, transfer.nonce ?? 0, round.final) // O3
+    user = await nonceUser(endpoint, scope.wallet, nonceOf(transfer), round.final) // O3
   } catch (error) {
     if (!(error instanceof NodeError)) throw error
     return unknown(`${endpoint.name} cannot tell who used nonce ${transfer.nonce}: ask a node that keeps older state`)
@@ -286,6 +288,11 @@ async function judgeLoss(
 
 const needsAll = (what: string, silent: readonly string[]) =>
   `${what}. To pay it again all nodes must confirm that, and ${silent.join(', ')} did not: repair or remove them`
+
+function nonceOf({ nonce }: Signed): number {
+  assert(nonce !== null, 'on this chain everything that is signed has a nonce')
+  return nonce
+}
 
 const placeOf = ({ transactionHash, blockNumber, blockHash }: Receipt) => ({
   hash: transactionHash,
