@@ -125,6 +125,8 @@ export class SignerRefused extends Error {
     message: string,
     /** The one of a batch that is refused; null when it is all of them, as by the stop switch. */
     readonly payoutId: string | null = null,
+    /** Those of the batch that were signed for before: their nonces stay theirs, whatever becomes of this refusal. */
+    readonly signedBefore: readonly string[] = [],
   ) {
     super(message)
   }

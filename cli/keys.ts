@@ -1,7 +1,7 @@
 /** `comptroller keys create|list`: the keys of wallets, in the encrypted keystore. */
 import { listKeys } from '../chain/keys/key-files.js'
 import type { SigningKey } from '../chain/keys/key-provider.js'
-import { openKeyRing, type SignerSettings, signerPlaces } from '../chain/signer/open.js'
+import { type SignerSettings, signerPlaces } from '../chain/signer/places.js'
 
 export interface CreateKeyOptions {
   readonly kind: SigningKey['kind']
@@ -12,6 +12,7 @@ export interface CreateKeyOptions {
 /** Makes a key and tells its address; the key itself is never shown. */
 export async function createKey(settings: SignerSettings, name: string, options: CreateKeyOptions): Promise<void> {
   const places = signerPlaces(settings)
+  const { openKeyRing } = await import('../chain/signer/open.js')
   const ring = openKeyRing(places, options.local === true)
   try {
     const keystore = await ring.keystore()

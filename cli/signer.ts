@@ -1,8 +1,6 @@
 /** `comptroller signer`: the signer in a process of its own, and its stop switch. */
 import pino from 'pino'
-import { openSignerService, type SignerSettings, signerPlaces, signerSocketPath } from '../chain/signer/open.js'
-import { readPolicy } from '../chain/signer/policy.js'
-import { SignerServer } from '../chain/signer/server.js'
+import { type SignerSettings, signerPlaces, signerSocketPath } from '../chain/signer/places.js'
 import { isStopped, pullStopSwitch, releaseStopSwitch, stopFilePath } from '../chain/signer/stop-switch.js'
 import { CliError } from './api.js'
 
@@ -20,6 +18,12 @@ export async function runSigner(settings: SignerProcessSettings): Promise<void> 
       'SIGNER_POLICY names no file. Write the policy of the signer (docs/payouts.md) and name it there.',
     )
   }
+  // They take half a second to load, which stopping it must not wait for.
+  const [{ openSignerService }, { readPolicy }, { SignerServer }] = await Promise.all([
+    import('../chain/signer/open.js'),
+    import('../chain/signer/policy.js'),
+    import('../chain/signer/server.js'),
+  ])
   const log = pino({ level: settings.LOG_LEVEL, name: 'signer' })
   const policy = await readPolicy(settings.SIGNER_POLICY)
   const places = signerPlaces(settings)
@@ -43,13 +47,10 @@ export async function runSigner(settings: SignerProcessSettings): Promise<void> 
   process.on('SIGTERM', () => stop('SIGTERM'))
   process.on('SIGINT', () => stop('SIGINT'))
 
-  process.stdout.write(`\n  The signer listens at ${server.socketPath}\n`)
-  for (const [wallet, { chain }] of policy) {
-    process.stdout.write(`  ${wallet}: ${await service.address(wallet)} on ${chain}\n`)
-  }
-  if (isStopped(places.directory))
-    process.stdout.write('  It is stopped and refuses everything: comptroller signer resume\n')
-  process.stdout.write('\n')
+  const lines = [`The signer listens at ${server.socketPath}`]
+  for (const [wallet, { chain }] of policy) lines.push(`${wallet}: ${await service.address(wallet)} on ${chain}`)
+  if (isStopped(places.directory)) lines.push('It is stopped and refuses everything: comptroller signer resume')
+  process.stdout.write(`\n  ${lines.join('\n  ')}\n\n`)
 }
 
 /** From here on every request is refused, by a signer that runs and by one that is started. */

@@ -4,6 +4,7 @@ import { appendFile, readdir, readFile, stat, truncate, writeFile } from 'node:f
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
+import type { SigningKey } from '../chain/keys/key-provider.js'
 import { encodeFrame } from '../chain/signer/log-frame.js'
 import { pullStopSwitch, releaseStopSwitch } from '../chain/signer/stop-switch.js'
 import { alice, bob, NOON, SignerBench } from './support/signer.js'
@@ -57,12 +58,12 @@ t.test('S3: a Solana payout gets a new blockhash only when the old one has had i
   const [first] = await signer.sign([bench.spl('p')])
   const again = () => signer.sign([bench.spl('p', { blockhash: otherBlockhash })])
   bench.clock += 44_999
-  await t.rejects(again(), { code: 'signed_too_soon', message: /44999 ms ago, and 45000/ })
+  await t.rejects(again(), { name: 'SignerUnavailable', code: 'signer_waits', message: /44999 ms ago, and 45000/ })
   t.strictSame(await signer.sign([bench.spl('p')]), [first], 'the old bytes at any time')
   bench.clock += 1
   t.not((await again())[0], first)
   bench.clock += 1
-  await t.rejects(signer.sign([bench.spl('p', { blockhash: bench.addresses.sol })]), { code: 'signed_too_soon' })
+  await t.rejects(signer.sign([bench.spl('p', { blockhash: bench.addresses.sol })]), { code: 'signer_waits' })
 })
 
 t.test('limits hold at their edges: one payout, one payee a day, the hour, the day', async (t) => {
@@ -165,6 +166,44 @@ t.test('a crash between log and answer: asked again, it is signed; asked for mor
   const restarted = await bench.open()
   t.strictSame(await restarted.sign([bench.evm('p', 0)]), [lost])
   await t.rejects(restarted.sign([bench.evm('q', 0)]), { code: 'nonce_taken' })
+})
+
+t.test('a refusal names those of the batch whose nonces were signed for before: they are not free', async (t) => {
+  const bench = await SignerBench.create(t)
+  const signer = await bench.open()
+  await signer.sign([bench.evm('p', 0), bench.evm('q', 1)])
+  const batch = [bench.evm('p', 0, {}, bump), bench.evm('r', 2), bench.evm('s', 3, { amount: 10_001n })]
+  await t.rejects(signer.sign(batch), { code: 'limit_payout', payoutId: 's', signedBefore: ['p'] })
+})
+
+t.test('a key that fails uses up neither signatures nor time, and the nonce stays with its payout', async (t) => {
+  const bench = await SignerBench.create(t)
+  let isBroken = true
+  const keys = {
+    async key(name: string): Promise<SigningKey> {
+      const key = await bench.keys.key(name)
+      const fail = () => Promise.reject(new Error('the KMS is away'))
+      return key.kind === 'evm'
+        ? { ...key, signDigest: (digest) => (isBroken ? fail() : key.signDigest(digest)) }
+        : { ...key, signMessage: (message) => (isBroken ? fail() : key.signMessage(message)) }
+    },
+  }
+  const signer = await bench.open({ keys })
+  const evm = (gas: bigint) => bench.evm('p', 0, {}, { gas })
+  const failed = { name: 'SignerUnavailable', code: 'key_failed', message: /KMS is away/ }
+  for (let gas = 80_000n; gas < 80_010n; gas++) await t.rejects(signer.sign([evm(gas), bench.spl(`s${gas}`)]), failed)
+  await t.rejects(signer.sign([bench.spl('s80000', { blockhash: otherBlockhash })]), failed, 'it need not wait')
+  await t.rejects(signer.sign([bench.evm('q', 0)]), { code: 'nonce_taken' })
+  await signer.close()
+
+  isBroken = false
+  const restarted = await bench.open({ keys })
+  for (let gas = 80_000n; gas < 80_003n; gas++) t.equal((await restarted.sign([evm(gas)])).length, 1)
+  await t.rejects(restarted.sign([evm(80_003n)]), { code: 'signed_too_often' })
+  isBroken = true
+  await t.rejects(restarted.sign([evm(80_000n)]), failed)
+  isBroken = false
+  await t.rejects(restarted.sign([evm(80_003n)]), { code: 'signed_too_often' }, 'what has left counts for ever')
 })
 
 t.test('S6: wherever the log is cut off, the whole batches before it are known and nothing else', async (t) => {

@@ -24,7 +24,6 @@ export const refusalCodes = [
   /** The nonce was signed for another payout (S2). */
   'nonce_taken',
   'signed_too_often',
-  'signed_too_soon',
   'limit_payout',
   'limit_destination_day',
   'limit_hour',
@@ -39,6 +38,8 @@ export type UnavailableCode =
   | 'signer_timeout'
   | 'signer_busy'
   | 'signer_closed'
+  /** The old bytes of a payout may still be mined: new ones must wait. */
+  | 'signer_waits'
   | 'signer_log_failed'
   | 'signer_answer_wrong'
   | 'key_failed'

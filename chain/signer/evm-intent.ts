@@ -17,7 +17,7 @@ import {
   zeroAddress,
 } from 'viem'
 import type { EvmKey } from '../keys/key-provider.js'
-import { type Intent, refuse } from './intent.js'
+import { fingerprintOf, type Intent, refuse } from './intent.js'
 import type { EvmWalletPolicy } from './policy.js'
 import type { SigningRequest } from './signer.js'
 
@@ -47,8 +47,8 @@ export function readEvmIntent(request: SigningRequest, policy: EvmWalletPolicy, 
     const most = `${gas * maxFeePerGas} wei, and the policy allows ${policy.feeMax}`
     throw refuse('fee_too_high', request, `it may cost ${most}. Wait for lower fees or raise fee_max.`)
   }
-  const fingerprint = keccak256(request.unsigned as Hex)
-  return { to: payee, nonce, transaction, fingerprint, digest: hexToBytes(fingerprint) }
+  const digest = hexToBytes(keccak256(request.unsigned as Hex))
+  return { to: payee, nonce, transaction, fingerprint: fingerprintOf(digest), digest }
 }
 
 export async function signEvmIntent({ transaction, digest }: EvmIntent, key: EvmKey): Promise<string> {

@@ -30,13 +30,19 @@ const entrySchema = z.strictObject({
   /** Of the unsigned bytes. */
   fingerprint: z.string(),
 })
+/** The bytes of an entry were not signed after all, so they count no more. */
+const failedSchema = z.strictObject({ at: z.number().int(), payout: z.string(), failed: z.string() })
 const headFrame = z.strictObject({ log: z.literal('comptroller signer'), version: z.literal(1) })
-const entriesFrame = z.strictObject({ seq: z.number().int(), entries: z.array(entrySchema).min(1) })
+const entriesFrame = z.strictObject({
+  seq: z.number().int(),
+  entries: z.array(z.union([entrySchema, failedSchema])).min(1),
+})
 
 export type LogEntry = z.output<typeof entrySchema>
+export type LogRecord = LogEntry | z.output<typeof failedSchema>
 
 export class SignerLog {
-  #pending: LogEntry[] = []
+  #pending: LogRecord[] = []
   #flushing: Promise<void> = Promise.resolve()
   #isScheduled = false
   #failure: SignerUnavailable | null = null
@@ -50,13 +56,13 @@ export class SignerLog {
   ) {}
 
   /** Creates it, or reads it through and hands over each entry. Throws `log_damaged`. */
-  static async open(directory: string, onEntry: (entry: LogEntry) => void): Promise<SignerLog> {
+  static async open(directory: string, onRecord: (record: LogRecord) => void): Promise<SignerLog> {
     const path = join(directory, FILE_NAME)
     await createIfMissing(path)
     const file = await open(path, 'r+')
     try {
       const { size } = await file.stat()
-      const read = await readThrough(file, path, size, onEntry)
+      const read = await readThrough(file, path, size, onRecord)
       if (read.end < size) {
         await file.truncate(read.end)
         await file.sync()
@@ -77,7 +83,7 @@ export class SignerLog {
   }
 
   /** Appends, possibly nothing, and waits until that and all before it is durable. Throws `signer_log_failed`. */
-  async append(entries: readonly LogEntry[]): Promise<void> {
+  async append(entries: readonly LogRecord[]): Promise<void> {
     if (this.#failure !== null) throw this.#failure
     assert(this.#pending.length + entries.length <= LOG_ENTRIES_PENDING_MAX, 'more entries wait than a frame holds')
     this.#pending.push(...entries)
@@ -115,7 +121,7 @@ export class SignerLog {
     }
   }
 
-  async #write(entries: readonly LogEntry[]): Promise<void> {
+  async #write(entries: readonly LogRecord[]): Promise<void> {
     const frame = encodeFrame(JSON.stringify({ seq: this.nextSeq, entries }))
     const { bytesWritten } = await this.file.write(frame, 0, frame.length, this.size)
     if (bytesWritten !== frame.length) throw new Error(`${bytesWritten} of ${frame.length} bytes were written`)
@@ -138,7 +144,7 @@ async function readThrough(
   file: FileHandle,
   path: string,
   size: number,
-  onEntry: (entry: LogEntry) => void,
+  onRecord: (record: LogRecord) => void,
 ): Promise<{ readonly end: number; readonly nextSeq: number }> {
   let end = 0
   let nextSeq = 0
@@ -152,7 +158,7 @@ async function readThrough(
       if (end === 0) throw isDamaged('the file does not even begin as a log of signatures')
       break
     }
-    nextSeq = applyFrame(frame.json, nextSeq, onEntry, isDamaged)
+    nextSeq = applyFrame(frame.json, nextSeq, onRecord, isDamaged)
     end += frame.bytes
     rest = rest.subarray(frame.bytes)
   }
@@ -175,7 +181,7 @@ async function readFrom(file: FileHandle, start: number, size: number): Promise<
 function applyFrame(
   json: string,
   nextSeq: number,
-  onEntry: (entry: LogEntry) => void,
+  onRecord: (record: LogRecord) => void,
   isDamaged: (what: string) => SignerStartError,
 ): number {
   const content: unknown = JSON.parse(json)
@@ -186,7 +192,7 @@ function applyFrame(
   const { data } = entriesFrame.safeParse(content)
   if (data === undefined) throw isDamaged('the frame does not hold entries')
   if (data.seq !== nextSeq) throw isDamaged(`the frame begins with entry ${data.seq}`)
-  data.entries.forEach(onEntry)
+  data.entries.forEach(onRecord)
   return nextSeq + data.entries.length
 }
 

@@ -4,13 +4,21 @@
  * S2 A payout keeps its nonce, and a nonce its payout, for ever: what replaces a transaction can never pay beside it.
  * S4 A payout has one wallet, payee and amount for ever.
  */
+import { SignerUnavailable } from './errors.js'
 import { refuse } from './intent.js'
-import type { LogEntry } from './log.js'
+import type { LogEntry, LogRecord } from './log.js'
 import type { SpendingLimits } from './policy.js'
 import { Spending } from './spending.js'
 
-/** Some 400 bytes each. */
-export const PAYOUTS_MAX = 5_000_000
+/** Some 500 bytes each. */
+export const PAYOUTS_MAX = 2_000_000
+
+interface Signature {
+  readonly fingerprint: string
+  readonly at: number
+  /** Calls that would hand it out, and have not failed. One that succeeded, or may have, counts for ever. */
+  uses: number
+}
 
 interface Payout {
   readonly wallet: string
@@ -18,9 +26,8 @@ interface Payout {
   readonly to: string
   readonly amount: string
   readonly nonce: number | null
-  /** Of all bytes that were signed for it. */
-  readonly fingerprints: string[]
-  lastAt: number
+  /** Of all bytes that were signed for it, oldest first. */
+  readonly signatures: Signature[]
 }
 
 export interface Rules {
@@ -29,11 +36,21 @@ export interface Rules {
   readonly resignAfterMs: number
 }
 
+/** Bytes that are to be signed. */
+export interface Use {
+  /** They are not in the log yet. */
+  readonly isNew: boolean
+  /** As if it had never been asked for. */
+  undo(): void
+}
+
 export class Memory {
   readonly #payouts = new Map<string, Payout>()
   /** By account, then nonce: the payout. */
   readonly #nonces = new Map<string, Map<number, string>>()
   readonly #spending = new Map<string, Spending>()
+  /** Wallets and accounts are few; each is kept once, however often the log names it. */
+  readonly #names = new Map<string, string>()
   #lastAt = 0
 
   get payouts(): number {
@@ -45,16 +62,16 @@ export class Memory {
     return Math.max(this.#lastAt, clockMs)
   }
 
-  /** Whether these bytes were signed before, for this very payout. */
-  knows({ payout, fingerprint }: LogEntry): boolean {
-    return this.#payouts.get(payout)?.fingerprints.includes(fingerprint) ?? false
+  /** Whether something was signed for it. */
+  has(payoutId: string): boolean {
+    return this.#payouts.has(payoutId)
   }
 
-  /** Throws `SignerRefused` when what was signed before forbids this. */
+  /** Throws `SignerRefused` when what was signed before forbids this, `SignerUnavailable` when it only must wait. */
   check(entry: LogEntry, { limits, signaturesMax, resignAfterMs }: Rules): void {
     const request = { payoutId: entry.payout }
     const before = this.#payouts.get(entry.payout)
-    if (before !== undefined) this.#checkSame(entry, before)
+    if (before !== undefined) checkSame(entry, before)
     this.#checkNonce(entry)
     const amount = BigInt(entry.amount)
     if (before === undefined) {
@@ -72,33 +89,69 @@ export class Memory {
         `in one payout it would be ${amount}, and the policy allows ${limits.payout}.`,
       )
     }
-    if (this.knows(entry)) return
-    if (before.fingerprints.length >= signaturesMax) {
-      const often = `${before.fingerprints.length} different transactions were signed for it, as many as the policy allows`
-      throw refuse('signed_too_often', request, `${often}. See what became of them, then raise signatures_max.`)
-    }
-    const waited = entry.at - before.lastAt
-    if (waited < resignAfterMs) {
-      const early = `another transaction was signed for it ${waited} ms ago, and ${resignAfterMs} ms must pass`
-      throw refuse('signed_too_soon', request, `${early}. Sign again when the old one has expired.`)
-    }
+    if (find(before, entry.fingerprint) === undefined)
+      checkAgain(entry, before.signatures, signaturesMax, resignAfterMs)
   }
 
-  /** Of an entry that {@link check} let pass, or that stands in the log. Returns what takes it back. */
-  remember(entry: LogEntry): () => void {
+  /** Of an entry that {@link check} let pass. It ends with {@link keep} or {@link release}. */
+  use(entry: LogEntry): Use {
+    const known = this.#payouts.get(entry.payout)
+    const signature = known === undefined ? undefined : find(known, entry.fingerprint)
+    if (signature === undefined) return { isNew: true, undo: this.#remember(entry, 1) }
+    signature.uses += 1
+    const undo = () => {
+      signature.uses -= 1
+    }
+    return { isNew: false, undo }
+  }
+
+  /** The signature has left. */
+  keep({ payout, fingerprint }: LogEntry): void {
+    const signature = find(this.#payouts.get(payout), fingerprint)
+    if (signature !== undefined) signature.uses = Number.POSITIVE_INFINITY
+  }
+
+  /**
+   * The key did not sign, or nobody got the signature. Returns whether that is sure of these bytes as a whole; then they
+   * no longer count. What they were for stays as it is: payee, nonce and limits.
+   */
+  release({ payout, fingerprint }: LogEntry): boolean {
+    const known = this.#payouts.get(payout)
+    const signature = find(known, fingerprint)
+    if (known === undefined || signature === undefined) return false
+    signature.uses -= 1
+    if (signature.uses > 0) return false
+    known.signatures.splice(known.signatures.indexOf(signature), 1)
+    return true
+  }
+
+  /** What stands in the log. */
+  restore(record: LogRecord): void {
+    if ('failed' in record) {
+      const known = this.#payouts.get(record.payout)
+      const signature = find(known, record.failed)
+      if (known !== undefined && signature !== undefined)
+        known.signatures.splice(known.signatures.indexOf(signature), 1)
+    } else this.#remember(record, Number.POSITIVE_INFINITY)
+  }
+
+  /** Returns what takes it back. */
+  #remember(entry: LogEntry, uses: number): () => void {
     const lastAt = this.#lastAt
     this.#lastAt = Math.max(lastAt, entry.at)
     const before = this.#payouts.get(entry.payout)
-    const takeBack = before === undefined ? this.#begin(entry) : signAgain(before, entry)
+    const takeBack = before === undefined ? this.#begin(entry) : () => {}
+    this.#payouts.get(entry.payout)?.signatures.push({ fingerprint: entry.fingerprint, at: entry.at, uses })
     return () => {
       this.#lastAt = lastAt
+      before?.signatures.pop()
       takeBack()
     }
   }
 
-  #begin(entry: LogEntry): () => void {
-    const { at, wallet, account, payout, to, amount, nonce, fingerprint } = entry
-    this.#payouts.set(payout, { wallet, account, to, amount, nonce, fingerprints: [fingerprint], lastAt: at })
+  #begin({ at, wallet, account, payout, to, amount, nonce }: LogEntry): () => void {
+    const names = { wallet: this.#sharedName(wallet), account: this.#sharedName(account) }
+    this.#payouts.set(payout, { ...names, to, amount, nonce, signatures: [] })
     const nonces = this.#noncesOf(account)
     if (nonce !== null) nonces.set(nonce, payout)
     const spending = this.#spendingOf(account)
@@ -110,27 +163,19 @@ export class Memory {
     }
   }
 
-  // S4
-  #checkSame(entry: LogEntry, before: Payout): void {
-    const changed = (['wallet', 'account', 'to', 'amount'] as const).find((field) => before[field] !== entry[field])
-    const request = { payoutId: entry.payout }
-    if (changed !== undefined) {
-      const was = `its ${changed} was ${before[changed]} when it was signed first, and is ${entry[changed]} now`
-      throw refuse('intent_changed', request, `${was}. Ask under a new payout id if both are to be paid.`)
-    }
-    // S2
-    if (before.nonce !== entry.nonce) {
-      const was = `it was signed with nonce ${before.nonce} and would have ${entry.nonce} now, so both could pay`
-      throw refuse('nonce_changed', request, `${was}. Replace it at its own nonce.`)
-    }
-  }
-
   // S2
   #checkNonce({ account, payout, nonce }: LogEntry): void {
     if (nonce === null) return
     const holder = this.#nonces.get(account)?.get(nonce)
     if (holder === undefined || holder === payout) return
     throw refuse('nonce_taken', { payoutId: payout }, `nonce ${nonce} was signed for payout ${holder}. Take another.`)
+  }
+
+  #sharedName(name: string): string {
+    const found = this.#names.get(name)
+    if (found !== undefined) return found
+    this.#names.set(name, name)
+    return name
   }
 
   #noncesOf(account: string): Map<number, string> {
@@ -146,12 +191,41 @@ export class Memory {
   }
 }
 
-function signAgain(payout: Payout, { at, fingerprint }: LogEntry): () => void {
-  const { lastAt } = payout
-  payout.fingerprints.push(fingerprint)
-  payout.lastAt = at
-  return () => {
-    payout.fingerprints.pop()
-    payout.lastAt = lastAt
+const find = (payout: Payout | undefined, fingerprint: string) =>
+  payout?.signatures.find((signature) => signature.fingerprint === fingerprint)
+
+// S4
+function checkSame(entry: LogEntry, before: Payout): void {
+  const changed = (['wallet', 'account', 'to', 'amount'] as const).find((field) => before[field] !== entry[field])
+  const request = { payoutId: entry.payout }
+  if (changed !== undefined) {
+    const was = `its ${changed} was ${before[changed]} when it was signed first, and is ${entry[changed]} now`
+    throw refuse('intent_changed', request, `${was}. Ask under a new payout id if both are to be paid.`)
   }
+  // S2
+  if (before.nonce !== entry.nonce) {
+    const was = `it was signed with nonce ${before.nonce} and would have ${entry.nonce} now, so both could pay`
+    throw refuse('nonce_changed', request, `${was}. Replace it at its own nonce.`)
+  }
+}
+
+/** Other bytes for a payout that was signed before. */
+function checkAgain(
+  { at, payout }: LogEntry,
+  signatures: readonly Signature[],
+  signaturesMax: number,
+  resignAfterMs: number,
+): void {
+  if (signatures.length >= signaturesMax) {
+    const often = `${signatures.length} different transactions were signed for it, as many as the policy allows`
+    throw refuse(
+      'signed_too_often',
+      { payoutId: payout },
+      `${often}. See what became of them, then raise signatures_max.`,
+    )
+  }
+  const last = signatures.at(-1)
+  if (last === undefined || at - last.at >= resignAfterMs) return
+  const early = `another transaction was signed for it ${at - last.at} ms ago, and ${resignAfterMs} ms must pass`
+  throw new SignerUnavailable('signer_waits', `Payout ${payout} is not signed yet: ${early}. Ask again then.`)
 }

@@ -1,9 +1,9 @@
 /** Puts a signer together: the one in this process, or the client of the one that has its own. */
-import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { KeyRing } from '../keys/key-ring.js'
 import { SignerClient } from './client.js'
 import { SignerStartError } from './errors.js'
+import type { SignerPlaces } from './places.js'
 import { isLocalChain, type SignerPolicy } from './policy.js'
 import { SignerService, type SignerStatus } from './service.js'
 import type { Signer } from './signer.js'
@@ -13,37 +13,6 @@ export interface OpenSigner extends Signer {
   status(): SignerStatus | Promise<SignerStatus>
   close(): Promise<void>
 }
-
-export interface SignerPlaces {
-  /** Log, lock and stop switch: SIGNER_DIR. */
-  readonly directory: string
-  /** KEYSTORE_DIR. */
-  readonly keystoreDirectory: string
-  readonly keystorePassword: string | undefined
-  readonly keystorePasswordFile: string | undefined
-}
-
-export interface SignerSettings {
-  readonly DATA_DIR: string
-  readonly SIGNER_DIR?: string | undefined
-  readonly SIGNER_SOCKET?: string | undefined
-  readonly KEYSTORE_DIR?: string | undefined
-  readonly KEYSTORE_PASSWORD?: string | undefined
-  readonly KEYSTORE_PASSWORD_FILE?: string | undefined
-}
-
-export function signerPlaces(settings: SignerSettings): SignerPlaces {
-  return {
-    directory: settings.SIGNER_DIR ?? join(settings.DATA_DIR, 'signer'),
-    keystoreDirectory: settings.KEYSTORE_DIR ?? join(settings.DATA_DIR, 'keystore'),
-    keystorePassword: settings.KEYSTORE_PASSWORD,
-    keystorePasswordFile: settings.KEYSTORE_PASSWORD_FILE,
-  }
-}
-
-/** Where the signer's process listens when SIGNER_SOCKET does not say. */
-export const signerSocketPath = (settings: SignerSettings) =>
-  settings.SIGNER_SOCKET ?? join(signerPlaces(settings).directory, 'socket', 'signer.sock')
 
 /** `mayGenerate` says that a password may be made up, for local chains. */
 export function openKeyRing(places: SignerPlaces, mayGenerate: boolean): KeyRing {

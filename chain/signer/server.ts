@@ -113,12 +113,13 @@ const unexplained: Failure = {
   code: 'key_failed',
   message: 'The signer failed; its log says why.',
   payoutId: null,
+  signedBefore: [],
 }
 
 function failureOf(error: unknown): Failure | null {
   if (!(error instanceof BodyTooLarge)) return toFailure(error)
   const message = `A request may have ${BODY_BYTES_MAX} bytes. Send fewer transactions at once.`
-  return { kind: 'refused', code: 'batch_too_large', message, payoutId: null }
+  return { kind: 'refused', code: 'batch_too_large', message, payoutId: null, signedBefore: [] }
 }
 
 function send(response: ServerResponse, status: number, content: object, isStopping: boolean): void {

@@ -37,10 +37,15 @@ type Wallet =
       readonly publicKey: PublicKey
     }
 
-/** A request that may be signed: its place in the log, and how. */
-interface Ready {
+/** A request that was read: its entry in the log, and how it is signed. */
+interface Readable {
   readonly entry: LogEntry
   sign(): Promise<string>
+}
+
+/** One that may be signed. */
+interface Ready extends Readable {
+  readonly isNew: boolean
 }
 
 export interface SignerServiceOptions {
@@ -90,7 +95,7 @@ export class SignerService implements Signer {
     try {
       const wallets = await openWallets(policy, keys)
       const memory = new Memory()
-      const signatures = await SignerLog.open(directory, (entry) => memory.remember(entry))
+      const signatures = await SignerLog.open(directory, (record) => memory.restore(record))
       if (signatures.bytesCut > 0) {
         log.warn({ bytes: signatures.bytesCut }, 'the signer cut off what a crash left half-written of its log')
       }
@@ -118,18 +123,30 @@ export class SignerService implements Signer {
     }
     this.#queue += requests.length
     try {
-      const ready = this.#check(requests)
-      await this.signatures.append(ready.filter(isNew).map(({ entry }) => entry)) // S5
-      this.#assertNotStopped()
-      const signed = await signAll(ready)
-      this.#signed += signed.length
-      return signed
+      return await this.#signChecked(this.#check(requests))
     } catch (error) {
       if (error instanceof SignerRefused) this.#countRefusal(error, requests.length)
       throw error
     } finally {
       this.#queue -= requests.length
       if (this.#queue === 0) this.#idle?.()
+    }
+  }
+
+  async #signChecked(ready: readonly Ready[]): Promise<readonly string[]> {
+    await this.signatures.append(ready.filter(({ isNew }) => isNew).map(({ entry }) => entry)) // S5
+    try {
+      this.#assertNotStopped()
+      const signed = await signAll(ready)
+      this.#signed += signed.length
+      for (const { entry } of ready) this.memory.keep(entry)
+      return signed
+    } catch (error) {
+      const failed = ready.filter(({ entry }) => this.memory.release(entry))
+      await this.signatures.append(
+        failed.map(({ entry }) => ({ at: entry.at, payout: entry.payout, failed: entry.fingerprint })),
+      )
+      throw error
     }
   }
 
@@ -157,26 +174,26 @@ export class SignerService implements Signer {
   }
 
   /** Synchronous, so that no two batches are checked against the same memory. */
-  #check(requests: readonly SigningRequest[]): (Ready & { readonly isNew: boolean })[] {
+  #check(requests: readonly SigningRequest[]): Ready[] {
     this.#assertNotStopped()
     if (requests.length > SIGN_BATCH_MAX) {
       const message = `${requests.length} requests are too many at once; the signer takes ${SIGN_BATCH_MAX}.`
       throw new SignerRefused('batch_too_large' satisfies RefusalCode, message)
     }
     const at = this.memory.timeOf((this.options.now ?? Date.now)())
-    const takeBacks: (() => void)[] = []
+    const undos: (() => void)[] = []
     try {
       return requests.map((request) => {
         const wallet = this.#wallet(request.wallet, request.payoutId)
-        const ready = read(request, wallet, at)
-        this.memory.check(ready.entry, rulesOf(wallet))
-        const isNew = !this.memory.knows(ready.entry)
-        if (isNew) takeBacks.push(this.memory.remember(ready.entry))
-        return { ...ready, isNew }
+        const readable = read(request, wallet, at)
+        this.memory.check(readable.entry, rulesOf(wallet))
+        const { isNew, undo } = this.memory.use(readable.entry)
+        undos.push(undo)
+        return { ...readable, isNew }
       })
     } catch (error) {
-      for (const takeBack of takeBacks.toReversed()) takeBack() // S8
-      throw error
+      for (const undo of undos.toReversed()) undo() // S8
+      throw error instanceof SignerRefused ? this.#withSignedBefore(error, requests) : error
     }
   }
 
@@ -194,13 +211,16 @@ export class SignerService implements Signer {
     throw new SignerRefused('stopped' satisfies RefusalCode, message)
   }
 
+  #withSignedBefore({ code, message, payoutId }: SignerRefused, requests: readonly SigningRequest[]): SignerRefused {
+    const before = requests.map((request) => request.payoutId).filter((id) => this.memory.has(id))
+    return new SignerRefused(code, message, payoutId, before)
+  }
+
   #countRefusal({ code, message, payoutId }: SignerRefused, requests: number): void {
     this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1)
     this.options.log.warn({ code, payoutId, requests }, message)
   }
 }
-
-const isNew = (ready: { readonly isNew: boolean }) => ready.isNew
 
 const rulesOf = ({ policy }: Wallet): Rules => ({
   limits: policy.limits,
@@ -208,7 +228,7 @@ const rulesOf = ({ policy }: Wallet): Rules => ({
   resignAfterMs: policy.kind === 'solana' ? policy.resignAfterMs : 0,
 })
 
-function read(request: SigningRequest, wallet: Wallet, at: number): Ready {
+function read(request: SigningRequest, wallet: Wallet, at: number): Readable {
   if (!PAYOUT_ID.test(request.payoutId)) {
     const what = `it must have 1 to ${PAYOUT_ID_CHARACTERS_MAX} printable characters and no spaces`
     throw new SignerRefused(

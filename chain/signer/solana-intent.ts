@@ -17,7 +17,7 @@ import {
   VersionedMessage,
 } from '@solana/web3.js'
 import type { SolanaKey } from '../keys/key-provider.js'
-import { type Intent, refuse } from './intent.js'
+import { fingerprintOf, type Intent, refuse } from './intent.js'
 import type { SolanaMint, SolanaWalletPolicy } from './policy.js'
 import type { SigningRequest } from './signer.js'
 
@@ -46,7 +46,12 @@ export function readSolanaIntent(request: SigningRequest, policy: SolanaWalletPo
     throw refuse('fee_payer_wrong', request, 'the wallet must pay its fee and be the only one to sign.')
   }
   checkInstructions(instructionsOf(message, request), allowed(request, policy, wallet, payee), request, policy)
-  return { to: request.to, nonce: null, message: bytes, fingerprint: createHash('sha256').update(bytes).digest('hex') }
+  return {
+    to: request.to,
+    nonce: null,
+    message: bytes,
+    fingerprint: fingerprintOf(createHash('sha256').update(bytes).digest()),
+  }
 }
 
 /** The transaction in base64. */

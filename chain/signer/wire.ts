@@ -34,6 +34,7 @@ export const failureSchema = z.object({
   code: z.string(),
   message: z.string(),
   payoutId: z.string().nullable(),
+  signedBefore: z.array(z.string()).readonly(),
 })
 
 export type Failure = z.output<typeof failureSchema>
@@ -46,23 +47,23 @@ export const statusOf = { refused: 422, unavailable: 503, invalid: 400 } as cons
 /** Of an error that is expected; null for a bug. */
 export function toFailure(error: unknown): Failure | null {
   if (error instanceof SignerRefused) {
-    const { code, message, payoutId } = error
-    return { kind: 'refused', code, message, payoutId }
+    const { code, message, payoutId, signedBefore } = error
+    return { kind: 'refused', code, message, payoutId, signedBefore }
   }
   if (error instanceof SignerUnavailable) {
-    return { kind: 'unavailable', code: error.code, message: error.message, payoutId: null }
+    return { kind: 'unavailable', code: error.code, message: error.message, payoutId: null, signedBefore: [] }
   }
   if (error instanceof KeyError)
-    return { kind: 'unavailable', code: 'key_failed', message: error.message, payoutId: null }
+    return { kind: 'unavailable', code: 'key_failed', message: error.message, payoutId: null, signedBefore: [] }
   if (error instanceof z.ZodError || error instanceof SyntaxError) {
-    return { kind: 'invalid', code: 'request_wrong', message: error.message, payoutId: null }
+    return { kind: 'invalid', code: 'request_wrong', message: error.message, payoutId: null, signedBefore: [] }
   }
   return null
 }
 
 /** The error as it was on the other side. */
-export function fromFailure({ kind, code, message, payoutId }: Failure): Error {
-  if (kind === 'refused') return new SignerRefused(code, message, payoutId)
+export function fromFailure({ kind, code, message, payoutId, signedBefore }: Failure): Error {
+  if (kind === 'refused') return new SignerRefused(code, message, payoutId, signedBefore)
   const known: UnavailableCode = kind === 'unavailable' ? (code as UnavailableCode) : 'signer_answer_wrong'
   return new SignerUnavailable(known, message)
 }

@@ -24,7 +24,7 @@ import {
   serializeTransaction,
   type TransactionSerializable,
 } from 'viem'
-import type { SigningKey } from '../../chain/keys/key-provider.js'
+import type { KeyProvider, SigningKey } from '../../chain/keys/key-provider.js'
 import { Keystore } from '../../chain/keys/keystore.js'
 import { parsePolicy } from '../../chain/signer/policy.js'
 import { SignerService } from '../../chain/signer/service.js'
@@ -120,11 +120,11 @@ export class SignerBench {
     return join(this.directory, 'signatures.log')
   }
 
-  async open(directory = this.directory): Promise<SignerService> {
+  async open({ keys = this.keys }: { readonly keys?: KeyProvider } = {}): Promise<SignerService> {
     const service = await SignerService.open({
-      directory,
+      directory: this.directory,
       policy,
-      keys: this.keys,
+      keys,
       log: silent,
       now: () => this.clock,
     })
