@@ -165,6 +165,35 @@ t.test('a node that hangs is passed over: the next one takes, tells and signs', 
   t.equal((await world.wallet.holdings()).asset, 999n * DOLLAR)
 })
 
+t.test('a slow node is waited for, up to its time; then the next one is asked', async (t) => {
+  const world = await evmWorld(t, { nodes: 2, timeoutMs: 400 })
+  const transfers = await finalPayment(world)
+  world.nodes[0].delay(50)
+  t.match(await world.wallet.observe(transfers), [{ kind: 'final', ok: true }])
+  t.match(world.endpoints.health(), [{ usable: true, lastError: null }, { usable: true }])
+  world.nodes[0].delay(1_000)
+  t.match(await world.wallet.observe(transfers), [{ kind: 'final', ok: true }])
+  t.match(world.endpoints.health(), [{ usable: false, lastError: 'no answer in time' }, { usable: true }])
+})
+
+t.test('three hundred open transfers take a handful of requests', async (t) => {
+  const world = await evmWorld(t)
+  const transfers = await signed(
+    world.wallet,
+    Array.from({ length: 300 }, (_, nonce) => payment(nonce)),
+  )
+  const { requests } = world.nodes[0]
+  requests.length = 0
+  const sent = await world.wallet.broadcast(transactionsOf(transfers))
+  t.ok(sent.every(({ kind }) => kind === 'accepted'))
+  t.equal(requests.length, 3)
+  await world.mine(10)
+  requests.length = 0
+  const observations = await world.wallet.observe(transfers)
+  t.ok(observations.every((observation) => observation.kind === 'final' && observation.ok))
+  t.equal(requests.length, 6, 'the height, the round, three for receipts, the blocks')
+})
+
 t.test('a node that fails in the middle of a round: the next one is asked', async (t) => {
   const world = await evmWorld(t, { nodes: 2 })
   const transfers = await finalPayment(world)

@@ -21,8 +21,8 @@ type Lie = (result: unknown, params: readonly unknown[]) => unknown
 
 export interface FaultProxy {
   readonly url: string
-  /** Every method it was asked, in order. */
-  readonly asked: string[]
+  /** The methods of every request it got, oldest first. */
+  readonly requests: (readonly string[])[]
   /** Puts something else in place of what the node said to a method; undefined leaves the answer out. */
   lie(method: string, lie: Lie): void
   /** Answers a method with an error; the node never hears of it. */
@@ -41,7 +41,7 @@ export interface FaultProxy {
 
 /** A proxy before a node. Works on whole HTTP requests, so that a batch is lost as one. */
 export async function faultProxy(t: TestScope, target: string): Promise<FaultProxy> {
-  const asked: string[] = []
+  const requests: (readonly string[])[] = []
   const lies = new Map<string, Lie>()
   const refusals = new Map<string, (params: readonly unknown[]) => { code: number; message: string } | undefined>()
   const drops = new Map<string, { how: 'hang' | 'cut'; times: number }>()
@@ -63,7 +63,7 @@ export async function faultProxy(t: TestScope, target: string): Promise<FaultPro
     if (down) return void request.socket.destroy()
     const parsed: RpcCall | RpcCall[] = JSON.parse(body)
     const calls = Array.isArray(parsed) ? parsed : [parsed]
-    asked.push(...calls.map(({ method }) => method))
+    requests.push(calls.map(({ method }) => method))
     const refusalOf = ({ method, params }: RpcCall) => refusals.get(method)?.(params)
     const forwarded = calls.filter((call) => refusalOf(call) === undefined)
     const answers = forwarded.length === 0 ? [] : await forward(target, forwarded)
@@ -98,7 +98,7 @@ export async function faultProxy(t: TestScope, target: string): Promise<FaultPro
   if (address === null || typeof address === 'string') throw new Error('it has no port')
   return {
     url: `http://127.0.0.1:${address.port}`,
-    asked,
+    requests,
     lie: (method, lie) => void lies.set(method, lie),
     refuse: (method, message, code = -32_000) => void refusals.set(method, () => ({ code, message })),
     judge: (method, judge) => {
