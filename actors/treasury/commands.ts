@@ -4,6 +4,7 @@ import { DomainError } from '../../engine/errors.js'
 import type { PayoutCommands } from '../payout/commands.js'
 import { compPayout } from '../payout/commands.js'
 import type { MemberAccess } from '../user/access.js'
+import { wallet } from '../wallet/machine.js'
 import { compFunded, pool, treasuryFunded } from './facts.js'
 import { tryHold } from './ledger.js'
 import { treasuryOf } from './machine.js'
@@ -60,6 +61,10 @@ export function treasuryCommands(
         { account, name: 'funding', amount: -amount },
         { account, name: 'available', amount },
       ])
+      // A deposit on chain follows, and must not count twice.
+      if (turn.context(wallet.ref(into)).address !== null) {
+        turn.step(wallet.ref(into), { type: 'announced', amount })
+      }
       turn.emit(treasuryFunded.make({ pool: into, amount, reference, by }))
       if (into === 'member') turn.tell(fundWaiting, {})
       return { available: turn.balance(account, 'available'), held: turn.balance(account, 'held') }

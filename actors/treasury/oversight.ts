@@ -7,14 +7,8 @@ import { type Command, defineCommand } from '../../engine/command.js'
 import type { Turn } from '../../engine/turn.js'
 import type { OpenPayouts } from '../payout/open-payouts.js'
 import { wallet } from '../wallet/machine.js'
-import {
-  foreignTransferSeen,
-  type Pool,
-  pool,
-  treasuryFunded,
-  treasuryReconciled,
-  treasurySnapshotTaken,
-} from './facts.js'
+import { foreignTransferSeen, type Pool, pool, treasuryReconciled, treasurySnapshotTaken } from './facts.js'
+import { deposit } from './ledger.js'
 import { treasuryOf } from './machine.js'
 
 /** Payments looked at in one turn. */
@@ -59,7 +53,7 @@ export function oversightCommands(
       if (watchedThrough !== from - 1) return { taken: false }
       const foreign = withdrawals.filter(({ hash }) => !unwatched.some((settled) => settled.hash === hash))
       turn.step(ref, { type: 'watched', through })
-      for (const { hash, amount } of deposits) credit(turn, name, hash, amount)
+      for (const { hash, amount } of deposits) deposit(turn, name, hash, amount)
       if (deposits.length > 0 && name === 'member') turn.tell(fundWaiting, {})
       for (const { hash, height, counterparty, amount } of foreign) {
         turn.emit(foreignTransferSeen.make({ pool: name, hash, height, to: counterparty, amount }))
@@ -68,15 +62,6 @@ export function oversightCommands(
       return { taken: true }
     },
   })
-
-  function credit(turn: Turn, name: Pool, hash: string, amount: bigint): void {
-    const account = treasuryOf(name)
-    turn.post('treasury.deposit', hash, [
-      { account, name: 'funding', amount: -amount },
-      { account, name: 'available', amount },
-    ])
-    turn.emit(treasuryFunded.make({ pool: name, amount, reference: hash, by: 'chain' }))
-  }
 
   const takeSnapshot = defineCommand({
     name: 'treasury.take_snapshot',
@@ -119,8 +104,8 @@ export function oversightCommands(
 /** What the wallet must hold at the height that was watched through; and, of that, what is on its way out. */
 function ledgerAt(turn: Turn, open: OpenPayouts, name: Pool): { ledger: bigint; inFlight: bigint } {
   const account = treasuryOf(name)
-  const { unwatched } = turn.context(wallet.ref(name))
+  const { unwatched, unbacked } = turn.context(wallet.ref(name))
   const settledLater = unwatched.reduce((sum, { amount }) => sum + amount, 0n)
-  const ledger = turn.balance(account, 'available') + turn.balance(account, 'held') + settledLater
+  const ledger = turn.balance(account, 'available') + turn.balance(account, 'held') + settledLater - unbacked
   return { ledger, inFlight: open.total(name, 'in_flight').amount }
 }

@@ -4,13 +4,16 @@ import { defineCommand } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { OpenPayouts } from '../payout/open-payouts.js'
 import { pool } from '../treasury/facts.js'
+import { deposit } from '../treasury/ledger.js'
+import { treasuryOf } from '../treasury/machine.js'
 import type { MemberAccess } from '../user/access.js'
-import { wallet } from './machine.js'
+import { type WalletContext, wallet } from './machine.js'
 
 export function walletCommands({ open, access }: { open: OpenPayouts; access: MemberAccess }) {
   /**
    * The pipeline starts: this is the wallet's address, and how many transactions the chain has seen of it (null where
-   * there are no nonces). More than we sent means that somebody else has the key: the wallet is paused (S4).
+   * there are no nonces). More than we sent means that somebody else has the key: the wallet is paused (S4). `onChain` is
+   * what it holds at `height`, from where on its payments are watched.
    */
   const bind = defineCommand({
     name: 'wallet.bind',
@@ -20,26 +23,24 @@ export function walletCommands({ open, access }: { open: OpenPayouts; access: Me
       address: z.string(),
       nonce: z.number().int().min(0).nullable(),
       height: z.number().int().min(0),
+      onChain: z.bigint(),
     }),
     who: 'system',
     actors: () => [],
-    handle: (turn, { wallet: name, chain, address, nonce, height }) => {
+    handle: (turn, found) => {
+      const { wallet: name, chain, address, nonce, height, onChain } = found
       const ref = wallet.ref(name)
       const before = turn.context(ref)
-      const isNew = before.address === null
       const inFlight = open.total(name, 'in_flight').count
-      const unmined = inFlight + before.freeNonces.length
-      if (!isNew && (before.address !== address || before.chain !== chain) && inFlight > 0) {
-        const was = `${before.address} on ${before.chain}`
-        throw new DomainError('conflict', 'wallet_in_use', `Payouts from ${was} are not final yet. Start with its key.`)
-      }
-      if (nonce !== null && before.address === address && nonce < (before.nextNonce ?? 0) - unmined) {
-        const known = `${before.nextNonce} nonces were given, and at most ${unmined} of them are unused`
-        throw new DomainError('unavailable', 'chain_behind', `The chain knows ${nonce} transactions, but ${known}.`)
-      }
-      const isForeign = !isNew && nonce !== null && nonce > (before.nextNonce ?? 0) && before.address === address
-      if (isNew || before.address !== address || before.chain !== chain || isForeign) {
-        turn.step(ref, { type: 'bound', chain, address, nonce, height })
+      checkFound(before, found, inFlight)
+      const isSame = before.address === address && before.chain === chain
+      const isForeign = isSame && nonce !== null && nonce > (before.nextNonce ?? 0)
+      if (!isSame || isForeign) {
+        const account = treasuryOf(name)
+        const unbacked = turn.balance(account, 'available') + turn.balance(account, 'held') - onChain
+        turn.step(ref, { type: 'bound', chain, address, nonce, height, unbacked: unbacked > 0n ? unbacked : 0n })
+        // What was there before us is ours to pay with.
+        if (!isSame && unbacked < 0n) deposit(turn, name, `opening ${address}`, -unbacked)
       }
       if (isForeign) turn.step(ref, { type: 'paused', because: 'foreign_transaction', by: 'system' })
       return { paused: turn.value(ref) === 'paused' ? turn.context(ref).pausedBecause : null }
@@ -71,4 +72,20 @@ export function walletCommands({ open, access }: { open: OpenPayouts; access: Me
   })
 
   return { bind, pauseWallet, resumeWallet }
+}
+
+type Found = { readonly chain: string; readonly address: string; readonly nonce: number | null }
+
+/** Errors: `wallet_in_use` while payouts of another address are under way, `chain_behind` when the chain lacks some. */
+function checkFound(before: WalletContext, { chain, address, nonce }: Found, inFlight: number): void {
+  const isSame = before.address === address && before.chain === chain
+  if (before.address !== null && !isSame && inFlight > 0) {
+    const was = `${before.address} on ${before.chain}`
+    throw new DomainError('conflict', 'wallet_in_use', `Payouts from ${was} are not final yet. Start with its key.`)
+  }
+  const unmined = inFlight + before.freeNonces.length
+  if (isSame && nonce !== null && nonce < (before.nextNonce ?? 0) - unmined) {
+    const known = `${before.nextNonce} nonces were given, and at most ${unmined} of them are unused`
+    throw new DomainError('unavailable', 'chain_behind', `The chain knows ${nonce} transactions, but ${known}.`)
+  }
 }

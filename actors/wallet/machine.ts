@@ -33,10 +33,14 @@ export interface WalletContext {
   readonly watchedThrough: number
   /** Settled in blocks after that one: the chain at `watchedThrough` still holds their amounts. */
   readonly unwatched: readonly { readonly hash: string; readonly height: number; readonly amount: bigint }[]
+  /** Recorded by hand as paid in, and not seen on chain yet: the next deposits are these. */
+  readonly unbacked: bigint
 }
 
 export type WalletEvent =
-  | { type: 'bound'; chain: string; address: string; nonce: number | null; height: number }
+  | { type: 'bound'; chain: string; address: string; nonce: number | null; height: number; unbacked: bigint }
+  | { type: 'announced'; amount: bigint }
+  | { type: 'backed'; amount: bigint }
   | { type: 'settled'; hash: string; height: number; amount: bigint }
   | { type: 'watched'; through: number }
   | { type: 'nonce.allocated'; at: number }
@@ -70,14 +74,23 @@ export function outflowToday({ day, dayAmount }: WalletContext, at: number): big
   return day === Math.floor(at / DAY_MS) ? dayAmount : 0n
 }
 
-function bind(context: WalletContext, { chain, address, nonce, height }: Of<'bound'>): DecisionOn<WalletContext> {
+function bind(
+  context: WalletContext,
+  { chain, address, nonce, height, unbacked }: Of<'bound'>,
+): DecisionOn<WalletContext> {
   const { name: wallet } = context
   const isSame = chain === context.chain && address === context.address
   // Nonces that the chain has seen used are gone, whoever used them.
   const nextNonce = nonce === null ? null : Math.max(nonce, (isSame && context.nextNonce) || 0)
   const freeNonces = isSame ? context.freeNonces.filter((free) => free >= (nonce ?? 0)) : []
   return {
-    context: { chain, address, nextNonce, freeNonces, watchedThrough: isSame ? context.watchedThrough : height },
+    context: {
+      chain,
+      address,
+      nextNonce,
+      freeNonces,
+      ...(isSame ? {} : { watchedThrough: height, unwatched: [], unbacked }),
+    },
     facts: [walletBound.make({ wallet, chain, address, nonce: nextNonce })],
   }
 }
@@ -120,6 +133,7 @@ const machine = setup({
     pausedBecause: null,
     watchedThrough: 0,
     unwatched: [],
+    unbacked: 0n,
   }),
   on: {
     bound: { actions: decide(bind) },
@@ -127,6 +141,12 @@ const machine = setup({
       actions: decide(({ unwatched }, { through }: Of<'watched'>) => ({
         context: { watchedThrough: through, unwatched: unwatched.filter(({ height }) => height > through) },
       })),
+    },
+    announced: {
+      actions: decide(({ unbacked }, { amount }: Of<'announced'>) => ({ context: { unbacked: unbacked + amount } })),
+    },
+    backed: {
+      actions: decide(({ unbacked }, { amount }: Of<'backed'>) => ({ context: { unbacked: unbacked - amount } })),
     },
     settled: {
       actions: decide(({ unwatched }, { hash, height, amount }: Of<'settled'>) => ({

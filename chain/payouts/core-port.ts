@@ -15,6 +15,8 @@ export interface FoundWallet {
   readonly address: string
   readonly nonce: number | null
   readonly height: number
+  /** What it holds there, in minor units. */
+  readonly onChain: bigint
 }
 
 export interface PayoutCore {

@@ -66,7 +66,9 @@ export class Pipeline {
   async bind(): Promise<void> {
     const { core, chain, wallet } = this.#options
     const [nonces, { final }] = await Promise.all([chain.nonces(), chain.heights()])
-    await core.bind(wallet, { chain: chain.chain, address: chain.address, nonce: nonces?.mined ?? null, height: final })
+    const { asset: onChain } = await chain.holdings(final)
+    const { chain: id, address } = chain
+    await core.bind(wallet, { chain: id, address, nonce: nonces?.mined ?? null, height: final, onChain })
   }
 
   /** One look at everything; returns how many payouts are under way. Throws what stopped it: the next round goes on. */
