@@ -167,6 +167,18 @@ t.test('a node that is down is passed over, and one of another chain is never be
   await t.rejects(wallet.holdings(), { code: 'chain_unreachable' })
 })
 
+t.test('movements are not asked of a node that does not have them all yet', async (t) => {
+  const node = await newNode(t)
+  const { wallet } = await newPayer(chain, { mint, urls: [node.url] })
+  const final = await lastFinal(wallet)
+  node.faults.set('getSlot', answerWith(final - 1))
+  await t.rejects(wallet.movements([wallet.address], final, final), {
+    code: 'chain_unreachable',
+    message: /final slot/,
+  })
+  t.notOk(node.asked.includes('getSignaturesForAddress'))
+})
+
 t.test('a development key never meets mainnet', async (t) => {
   const node = await newNode(t)
   node.faults.set('getGenesisHash', answerWith(MAINNET_GENESIS_HASH))

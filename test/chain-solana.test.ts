@@ -323,23 +323,31 @@ t.test('a member signs what was prepared; anything unsigned or altered is refuse
 
 t.test('a signer that signs something else is not believed', async (t) => {
   const { wallet, signer } = await newPayer(chain, { mint })
-  const honest = await signed(wallet, someone(), 1n)
-  const [request] = signer.requests
+  const other = newest(await signed(wallet, someone(), 1n)).raw
   const stranger = Keypair.generate()
-  const wrong = [newest(honest).raw, '', signMessage(request?.unsigned ?? '', signer.key).replace(/^..../, 'AQAA')]
-  for (const raw of wrong) {
-    signer.sign = async () => [raw]
-    await chain.advance(1)
-    await t.rejects(signed(wallet, someone(), 1n))
+  const changed = (raw: string, change: (bytes: Buffer) => unknown) => {
+    const bytes = Buffer.from(raw, 'base64')
+    change(bytes)
+    return bytes.toString('base64')
   }
-  signer.sign = async (requests) =>
-    requests.map(({ unsigned }) => {
-      const transaction = Transaction.from(Buffer.from(signMessage(unsigned, signer.key), 'base64'))
-      transaction.feePayer = stranger.publicKey
-      transaction.sign(stranger, signer.key)
-      return transaction.serialize().toString('base64')
-    })
-  await t.rejects(signed(wallet, someone(), 1n))
+  const wrong: readonly (readonly [string, (unsigned: string) => string])[] = [
+    ['nothing', () => ''],
+    ['another payout', () => other],
+    ['by another key', (unsigned) => signMessage(unsigned, stranger)],
+    [
+      'a signature that does not fit',
+      (unsigned) => changed(signMessage(unsigned, signer.key), (bytes) => bytes.fill(0, 1, 3)),
+    ],
+    [
+      'another message beside it',
+      (unsigned) => changed(signMessage(unsigned, signer.key), (bytes) => bytes.writeUInt8(0, bytes.length - 1)),
+    ],
+    ['two signatures', (unsigned) => changed(signMessage(unsigned, signer.key), (bytes) => bytes.fill(2, 0, 1))],
+  ]
+  for (const [what, lie] of wrong) {
+    signer.sign = async (requests) => requests.map(({ unsigned }) => lie(unsigned))
+    await t.rejects(signed(wallet, someone(), 1n), what)
+  }
 })
 
 t.test('the price follows the market up to its limit', async (t) => {

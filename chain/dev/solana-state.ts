@@ -52,13 +52,7 @@ export class SolanaState {
       throw new Error(`${file}.history does not belong to ${file}; remove both to begin a new chain.`)
     }
     ftruncateSync(this.#history, this.#historyBytes)
-    this.chain = saved
-      ? SolanaChain.from({
-          ...saved.header,
-          vm: saved.vm,
-          history: readHistory(readFileSync(`${file}.history`, 'utf8')),
-        })
-      : SolanaChain.create(newGenesisHash)
+    this.chain = saved ? continued(file, saved.header, saved.vm) : SolanaChain.create(newGenesisHash)
     this.#savedSlot = this.chain.slots.current
     this.chain.onLanded = (landed) => this.#unwritten.push({ landed })
     this.chain.onDropped = (droppedFrom) => this.#unwritten.push({ droppedFrom })
@@ -96,6 +90,16 @@ export class SolanaState {
   close(): void {
     this.save()
     closeSync(this.#history)
+  }
+}
+
+function continued(file: string, header: Header, vm: Uint8Array): SolanaChain {
+  const history = readHistory(readFileSync(`${file}.history`, 'utf8'))
+  try {
+    return SolanaChain.from({ ...header, vm, history })
+  } catch (error) {
+    const advice = `remove it and ${file}.history to begin a new chain.`
+    throw new Error(`${file} cannot be continued by this version of litesvm (${String(error)}): ${advice}`)
   }
 }
 
