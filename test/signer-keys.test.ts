@@ -112,6 +112,9 @@ t.test('a wrong password and a damaged file are told apart', async (t) => {
   const file = join(directory, 'k.key.json')
   const whole = await readFile(file, 'utf8')
   const open = (text = 'correct horse battery') => new Keystore({ directory, password: password(text) }).key('k')
+  const mistyped = new Keystore({ directory, password: password('correct hrose battery') })
+  await t.rejects(mistyped.create('l', 'evm'), { code: 'keystore_password_wrong' }, 'no key under another password')
+  t.equal((await listKeys(directory)).length, 1)
   await t.rejects(open('incorrect horse'), { code: 'keystore_password_wrong', message: /KEYSTORE_PASSWORD_FILE/ })
   const ownWords = /"\w+":|[{}]|\s/
   await fc.assert(

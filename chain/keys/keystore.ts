@@ -4,6 +4,7 @@
  * K3 No way leads to a private key: it is made here, sealed here and used here, and its bytes are wiped as soon as they
  *    are of no more use.
  * K4 A key file is whole and durable before its address is told, and is never replaced.
+ * K5 All keys of a folder have one password: a mistyped one makes no key that nobody can open.
  */
 import { createPrivateKey, createPublicKey, randomBytes, sign as signEd25519 } from 'node:crypto'
 import { PublicKey } from '@solana/web3.js'
@@ -52,10 +53,12 @@ export class Keystore implements KeyProvider {
     return listKeys(this.directory)
   }
 
-  /** Makes a new key. Throws `key_exists`. */
+  /** Makes a new key. Throws `key_exists`, and `keystore_password_wrong` when the others have another password. */
   async create(name: string, kind: SigningKey['kind']): Promise<KeyDescription> {
     assertKeyName(name)
     this.#assertOpen()
+    const [other] = await this.list()
+    if (other !== undefined) await this.key(other.name) // K5
     const secret = kind === 'evm' ? newSecp256k1Secret() : randomBytes(32)
     try {
       const opened = openSecret(kind, secret)

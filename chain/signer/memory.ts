@@ -139,19 +139,26 @@ export class Memory {
   #remember(entry: LogEntry, uses: number): () => void {
     const lastAt = this.#lastAt
     this.#lastAt = Math.max(lastAt, entry.at)
+    const signature = { fingerprint: entry.fingerprint, at: entry.at, uses }
     const before = this.#payouts.get(entry.payout)
-    const takeBack = before === undefined ? this.#begin(entry) : () => {}
-    this.#payouts.get(entry.payout)?.signatures.push({ fingerprint: entry.fingerprint, at: entry.at, uses })
+    const takeBack = before === undefined ? this.#begin(entry, signature) : () => before.signatures.pop()
+    before?.signatures.push(signature)
     return () => {
       this.#lastAt = lastAt
-      before?.signatures.pop()
       takeBack()
     }
   }
 
-  #begin({ at, wallet, account, payout, to, amount, nonce }: LogEntry): () => void {
-    const names = { wallet: this.#sharedName(wallet), account: this.#sharedName(account) }
-    this.#payouts.set(payout, { ...names, to, amount, nonce, signatures: [] })
+  #begin({ at, wallet, account, payout, to, amount, nonce }: LogEntry, first: Signature): () => void {
+    // There may be millions: an object and a list of just the size they need.
+    this.#payouts.set(payout, {
+      wallet: this.#sharedName(wallet),
+      account: this.#sharedName(account),
+      to,
+      amount,
+      nonce,
+      signatures: [first],
+    })
     const nonces = this.#noncesOf(account)
     if (nonce !== null) nonces.set(nonce, payout)
     const spending = this.#spendingOf(account)
