@@ -17,8 +17,11 @@ import {
 } from '@solana/web3.js'
 import fc from 'fast-check'
 import t from 'tap'
-import { encodeFunctionData, erc20Abi, parseTransaction, recoverTransactionAddress } from 'viem'
+import { encodeFunctionData, erc20Abi, parseTransaction, recoverTransactionAddress, serializeTransaction } from 'viem'
+import { unsignedTransfer } from '../chain/evm/transactions.js'
 import type { SigningRequest } from '../chain/signer/signer.js'
+import { accountOf } from '../chain/solana/asset.js'
+import { compose } from '../chain/solana/message.js'
 import {
   alice,
   bob,
@@ -75,6 +78,40 @@ t.test('a plain transfer is signed, on every kind of wallet', async (t) => {
   t.match(signer.status(), { signed: 5, refused: {}, queue: 0, payouts: 5, isStopped: false })
   t.strictSame(await signer.sign(requests), [raw1, raw2, raw3, raw4, raw5], 'asked again: the same')
   t.equal(signer.status().payouts, 5)
+})
+
+t.test('what the wallets of both chains prepare is what the signer takes', async (t) => {
+  const bench = await SignerBench.create(t)
+  const signer = await bench.open()
+  const terms = { gas: 80_000n, maxFeePerGas: 60_000_000_000n, maxPriorityFeePerGas: 30_000_000_000n }
+  const transfer = { payoutId: 'comp-1.1', to: alice, amount: 100n, nonce: 0 }
+  const unsigned = serializeTransaction(unsignedTransfer(137, token, transfer, terms))
+  t.equal((await signer.sign([{ wallet: 'member', unsigned, ...transfer }])).length, 1)
+
+  for (const [wallet, ofMint] of [
+    ['spl', mint],
+    ['sol', null],
+  ] as const) {
+    const asset = { symbol: 'X', decimals: 6, mint: ofMint }
+    const from = new PublicKey(bench.addresses[wallet])
+    for (const createsTarget of [true, false]) {
+      const payoutId = `${wallet}-${createsTarget}`
+      const message = compose(asset, {
+        from,
+        to: carol,
+        amount: 100n,
+        source: accountOf(asset, from),
+        target: accountOf(asset, carol),
+        memo: payoutId,
+        createsTarget,
+        unitPrice: 50_000n,
+        blockhash: dave.toBase58(),
+      }).serializeMessage()
+      const request = { wallet, payoutId, to: carol.toBase58(), amount: 100n, unsigned: message.toString('base64') }
+      const [raw = ''] = await signer.sign([request])
+      t.ok(isSignedBy(raw, bench.addresses[wallet]), payoutId)
+    }
+  }
 })
 
 t.test('forged EVM bytes are refused, each for its reason, and leave no trace', async (t) => {

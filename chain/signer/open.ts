@@ -8,6 +8,8 @@ import { isLocalChain, type SignerPolicy } from './policy.js'
 import { SignerService, type SignerStatus } from './service.js'
 import type { Signer } from './signer.js'
 
+export { signerPlaces, signerSocketPath } from './places.js'
+
 /** A signer with what its owner needs besides. */
 export interface OpenSigner extends Signer {
   status(): SignerStatus | Promise<SignerStatus>

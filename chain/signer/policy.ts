@@ -1,5 +1,6 @@
 /** What a signer may sign, per wallet: from its own file, never from a request. */
 import { readFile } from 'node:fs/promises'
+import { TOKEN_2022_PROGRAM_ID, TOKEN_PROGRAM_ID } from '@solana/spl-token'
 import { PublicKey } from '@solana/web3.js'
 import { type Address, getAddress, isAddress } from 'viem'
 import { z } from 'zod'
@@ -59,8 +60,8 @@ export const PAYOUT_ID_CHARACTERS_MAX = 128
 const SIGNATURES_MAX_DEFAULT = 16
 const RESIGN_AFTER_MS_DEFAULT = 45_000
 const tokenPrograms = {
-  token: new PublicKey('TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA'),
-  'token-2022': new PublicKey('TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb'),
+  token: TOKEN_PROGRAM_ID,
+  'token-2022': TOKEN_2022_PROGRAM_ID,
 } as const
 /** Chains that only this machine knows. */
 const LOCAL_CHAINS = /^(eip155:(31337|1337)|solana:(local|localnet|dev))$/

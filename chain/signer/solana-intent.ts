@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import {
+  ASSOCIATED_TOKEN_PROGRAM_ID,
   createAssociatedTokenAccountIdempotentInstruction,
   createTransferCheckedInstruction,
   getAssociatedTokenAddressSync,
@@ -22,8 +23,7 @@ import type { SolanaMint, SolanaWalletPolicy } from './policy.js'
 import type { SigningRequest } from './signer.js'
 
 const MESSAGE_BYTES_MAX = 1_232
-const MEMO_PROGRAM = new PublicKey('MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXwDLGmfcHr')
-const ASSOCIATED_TOKEN_PROGRAM = 'ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL'
+const MEMO_PROGRAM = new PublicKey('MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr')
 /** What a transaction may use when it does not say. */
 const UNITS_DEFAULT_MAX = 1_400_000n
 const MICRO = 1_000_000n
@@ -215,7 +215,7 @@ function strange(
     if (isOtherMint) return refuse('asset_wrong', request, 'it transfers another token than the wallet pays in.')
     return refuse('payee_wrong', request, `it transfers from or to another account than that of ${request.to}.`)
   }
-  if (createAccount !== null && programId.toBase58() === ASSOCIATED_TOKEN_PROGRAM) {
+  if (createAccount !== null && programId.equals(ASSOCIATED_TOKEN_PROGRAM_ID)) {
     return refuse('payee_wrong', request, `it creates another account than that of ${request.to}.`)
   }
   return refuse('no_plain_transfer', request, `it calls ${programId.toBase58()}, and only a transfer is signed.`)

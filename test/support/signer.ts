@@ -29,6 +29,7 @@ import { Keystore } from '../../chain/keys/keystore.js'
 import { parsePolicy } from '../../chain/signer/policy.js'
 import { SignerService } from '../../chain/signer/service.js'
 import type { SigningRequest } from '../../chain/signer/signer.js'
+import { MEMO_PROGRAM_ID } from '../../chain/solana/asset.js'
 
 export interface Scope {
   teardown(handler: () => Promise<unknown>): unknown
@@ -36,7 +37,6 @@ export interface Scope {
 
 export const token: Address = '0xc2132D05D31c914a87C6611C10748AEb04B58e8F'
 export const mint = new PublicKey('Es9vMFrzaCERmJfrF4H2FYD4KCoNkY11McCe8BenwNYB')
-export const memoProgram = new PublicKey('MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXwDLGmfcHr')
 export const alice: Address = '0x8ba1f109551bD432803012645Ac136ddd64DBA72'
 export const bob: Address = '0x70997970C51812dc3A010C7d01b50e0d17dc79C8'
 export const carol = Keypair.fromSeed(new Uint8Array(32).fill(7)).publicKey
@@ -194,7 +194,7 @@ export function tokenTransfer(wallet: PublicKey, payee: PublicKey, amount: bigin
 }
 
 export const memo = (text: string): TransactionInstruction =>
-  ({ programId: memoProgram, keys: [], data: Buffer.from(text) }) as TransactionInstruction
+  ({ programId: MEMO_PROGRAM_ID, keys: [], data: Buffer.from(text) }) as TransactionInstruction
 
 export function toMessage(payer: PublicKey, instructions: TransactionInstruction[], blockhash: string): string {
   const message = MessageV0.compile({ payerKey: payer, instructions, recentBlockhash: blockhash })
