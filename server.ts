@@ -35,6 +35,7 @@ import { servePages } from './gateway/pages/index.js'
 import type { ParkedRowsPort, Services } from './gateway/services.js'
 import { ScanVelocity } from './gateway/sockets/scan-velocity.js'
 import { attachSockets } from './gateway/sockets/sockets.js'
+import { openPayouts, type Payouts } from './payouts.js'
 import { readOnLiveConnection } from './persistence/postgres/connection.js'
 import { batchTimes, codeHistory } from './persistence/queries/codes.js'
 import { recentScans, scanFlags } from './persistence/queries/scans.js'
@@ -62,15 +63,24 @@ export async function startServer(
 ): Promise<Server> {
   const metrics = new CoreMetrics(new Registry())
   const core = await openCore(settings, log, metrics, onFatal, ports)
+  let payouts: Payouts | null = null
   try {
-    return await serve(settings, log, core, metrics)
+    payouts = await openPayouts(settings, core, log)
+    return await serve(settings, log, core, payouts, metrics)
   } catch (error) {
+    await payouts?.stop()
     await core.stop()
     throw error
   }
 }
 
-async function serve(settings: Settings, log: Logger, core: Core, metrics: CoreMetrics): Promise<Server> {
+async function serve(
+  settings: Settings,
+  log: Logger,
+  core: Core,
+  payouts: Payouts | null,
+  metrics: CoreMetrics,
+): Promise<Server> {
   const { registry } = metrics
   const { services, keys } = await openServices(settings, log, core)
   const generatedAdminPassword = await ensureAdmin(settings, services)
@@ -148,6 +158,7 @@ async function serve(settings: Settings, log: Logger, core: Core, metrics: CoreM
       await rm(serverFile, { force: true })
       await sockets.close()
       await http.close()
+      await payouts?.stop()
       await core.stop()
     },
   }

@@ -86,6 +86,18 @@ export const settingsSchema = z.object({
   KEYSTORE_DIR: path.describe('Encrypted keys of wallets; else DATA_DIR/keystore.'),
   KEYSTORE_PASSWORD_FILE: path.describe('File with the password of the keystore.'),
   KEYSTORE_PASSWORD: z.string().optional().describe('The password of the keystore itself.'),
+  PAYOUTS: z
+    .enum(['local-evm', 'local-solana', 'evm', 'solana', 'off'])
+    .default('local-evm')
+    .describe('The chain that payouts go to: one that is brought up on this machine, a real one, or none.'),
+  CHAIN_RPC_URLS: list.describe(
+    'Nodes of a real chain, comma-separated, the preferred one first; two or more are best.',
+  ),
+  CHAIN_ID: z.string().optional().describe('EVM: the chain id (Polygon is 137). Solana: mainnet, devnet or testnet.'),
+  CHAIN_TOKEN: z.string().optional().describe('Contract or mint of the token that is paid in.'),
+  CHAIN_CONFIRMATIONS: count(10).describe('EVM: blocks after which a payout is final.'),
+  CHAIN_POLL_INTERVAL_MS: count(500).describe('How often the chain is looked at while payouts are under way.'),
+  CHAIN_STUCK_AFTER_MS: count(60_000).describe('Without being mined for so long, a payout is sent at higher fees.'),
   BREVO_API_KEY: z
     .string()
     .optional()
@@ -99,12 +111,24 @@ export class SettingsError extends Error {
   override readonly name = 'SettingsError'
 }
 
+/** A real chain needs to be named whole. */
+function checkChain(settings: Settings, context: z.RefinementCtx): void {
+  const { PAYOUTS, CHAIN_RPC_URLS, CHAIN_ID, CHAIN_TOKEN, SIGNER_SOCKET, SIGNER_POLICY } = settings
+  if (PAYOUTS !== 'evm' && PAYOUTS !== 'solana') return
+  const missing = (name: string) =>
+    context.addIssue({ code: 'custom', path: [name], message: `PAYOUTS=${PAYOUTS} needs it` })
+  if (CHAIN_RPC_URLS.length === 0) missing('CHAIN_RPC_URLS')
+  if (CHAIN_ID === undefined) missing('CHAIN_ID')
+  if (CHAIN_TOKEN === undefined) missing('CHAIN_TOKEN')
+  if (SIGNER_SOCKET === undefined && SIGNER_POLICY === undefined) missing('SIGNER_POLICY')
+}
+
 /** Throws {@link SettingsError} naming every setting that is wrong. */
 export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings {
   const given = Object.fromEntries(
     Object.entries(environment).filter(([, value]) => value !== undefined && value !== ''),
   )
-  const parsed = settingsSchema.safeParse(given)
+  const parsed = settingsSchema.superRefine(checkChain).safeParse(given)
   if (parsed.success) return parsed.data
   const problems = parsed.error.issues.map(({ path, message }) => {
     const name = String(path[0])

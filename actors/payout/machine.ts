@@ -84,11 +84,17 @@ function hold(context: PayoutContext, { because, approvalsNeeded }: { because: s
   return into('review', context, { approvalsNeeded, approvedBy: [], isReviewed: false }, { because })
 }
 
-/** What was prepared or lost without having paid leaves nothing behind for the next nonce. */
+/** What was prepared without having been signed leaves nothing behind. */
 function holdAnew(context: PayoutContext, event: { because: string; approvalsNeeded: number }): Decision {
   const { because, approvalsNeeded } = event
   const change = { approvalsNeeded, approvedBy: [], isReviewed: false, nonce: null, signed: [], mined: null }
   return into('review', context, change, { because })
+}
+
+/** Whatever was signed for it can never be mined: what is paid instead is another transfer, with another nonce (S2). */
+function lose(context: PayoutContext, event: Of<'lost'>): Decision {
+  const { context: change, facts } = holdAnew({ ...context, attempt: context.attempt + 1 }, event)
+  return { context: { ...change, attempt: context.attempt + 1 }, facts: facts ?? [] }
 }
 
 function settle(context: PayoutContext, { hash, block, fee, at }: Of<'settled'>): Decision {
@@ -212,7 +218,7 @@ const machine = setup({
           target: 'failed',
           actions: decide((context, { hash, block }: Of<'reverted'>) => fail(context, 'reverted', hash, block.height)),
         },
-        lost: { target: 'review', actions: decide((context, event: Of<'lost'>) => holdAnew(context, event)) },
+        lost: { target: 'review', actions: decide(lose) },
       },
     },
     mined: {
@@ -232,7 +238,7 @@ const machine = setup({
           target: 'failed',
           actions: decide((context, { hash, block }: Of<'reverted'>) => fail(context, 'reverted', hash, block.height)),
         },
-        lost: { target: 'review', actions: decide((context, event: Of<'lost'>) => holdAnew(context, event)) },
+        lost: { target: 'review', actions: decide(lose) },
       },
     },
     settled: {},

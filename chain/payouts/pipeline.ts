@@ -23,8 +23,6 @@ import {
 import type { PayoutCore } from './core-port.js'
 
 export interface PipelineLimits {
-  /** Between two looks at the chain while something is under way. */
-  readonly pollIntervalMs: number
   /** What should have been mined by then is signed again at higher fees. */
   readonly stuckAfterMs: number
   /** Transactions ever signed for one attempt; then somebody has to look. */
@@ -162,12 +160,18 @@ export class Pipeline {
     }
   }
 
-  /** The signer has signed none of these, and never will sign one of them: its nonce must not stay unused. */
-  async #putBack(some: readonly PreparedPayout[], { payoutId: refusedId, code }: SignerRefused): Promise<void> {
+  /**
+   * The signer will never sign one of these, so its nonce and those after it are given anew. What it signed before, and
+   * whose answer was lost, keeps its nonce for ever (S2).
+   */
+  async #putBack(some: readonly PreparedPayout[], refusal: SignerRefused): Promise<void> {
+    const { payoutId: refusedId, code, signedBefore } = refusal
     const refused = some.findIndex(({ transferId }) => transferId === refusedId)
+    const free = some.slice(refused).filter(({ transferId }) => !signedBefore.includes(transferId))
+    if (refused < 0 || free[0]?.transferId !== refusedId) throw refusal
     this.counts.refused += 1
     await this.#options.core.report(
-      some.slice(Math.max(0, refused)).map(({ payoutId }, index): Report => {
+      free.map(({ payoutId }, index): Report => {
         return index === 0 ? { type: 'refused', payoutId, because: code } : { type: 'unprepared', payoutId }
       }),
     )

@@ -203,6 +203,7 @@ export class Deployment {
         DATA_DIR: this.dataDirectory,
         ADMIN_EMAIL: adminAccount.email,
         ADMIN_PASSWORD: adminAccount.password,
+        PAYOUTS: 'off',
         ...env,
       },
     })

@@ -1,0 +1,12 @@
+/** What the server needs of a chain that only this machine knows. */
+export interface LocalChain {
+  readonly url: string
+  /** As in CAIP-2. */
+  readonly chain: string
+  readonly asset: { readonly symbol: string; readonly decimals: number; readonly address: string }
+  /** Coins to pay fees with. */
+  giveGas(address: string): Promise<void>
+  /** New tokens, in minor units. */
+  give(address: string, amount: bigint): Promise<void>
+  stop(): Promise<void>
+}

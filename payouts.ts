@@ -1,0 +1,182 @@
+/** Payouts as part of the server: the signer, the chain, and for each pool its wallet, pipeline and oversight. */
+import { join } from 'node:path'
+import type { Logger } from 'pino'
+import { type Pool, pools } from './actors/treasury/facts.js'
+import type { ChainWallet } from './chain/chain.js'
+import type { LocalChain } from './chain/dev/local-chain.js'
+import { startLocalEvm } from './chain/dev/local-evm.js'
+import { startLocalSolana } from './chain/dev/local-solana.js'
+import { Endpoints } from './chain/evm/endpoints.js'
+import { openEvmWallet } from './chain/evm/wallet.js'
+import { oversightCoreOf, payoutCoreOf } from './chain/payouts/core-port.js'
+import { DevelopmentWallets } from './chain/payouts/development-wallets.js'
+import { Oversight } from './chain/payouts/oversight.js'
+import { Pipeline } from './chain/payouts/pipeline.js'
+import { Schedule } from './chain/payouts/schedule.js'
+import { Worker } from './chain/payouts/worker.js'
+import { localPolicy } from './chain/signer/local-policy.js'
+import { type OpenSigner, openKeyRing, openSignerClient, openSignerService, signerPlaces } from './chain/signer/open.js'
+import { readPolicy } from './chain/signer/policy.js'
+import { SolanaWallet } from './chain/solana/wallet.js'
+import type { Core } from './core.js'
+import { assert } from './engine/assert.js'
+import type { Settings } from './settings.js'
+
+/** A pool with everything that pays from it. */
+export interface PoolWallet {
+  readonly pool: Pool
+  readonly chain: ChainWallet
+  readonly pipeline: Pipeline
+  readonly oversight: Oversight
+}
+
+export interface Payouts {
+  readonly wallets: ReadonlyMap<Pool, PoolWallet>
+  readonly signer: OpenSigner
+  /** Finishes what is under way for the moment, and stops what it started. */
+  stop(): Promise<void>
+}
+
+type Network = { readonly urls: readonly string[]; readonly local: LocalChain | null }
+
+/** Null when payouts are off: they are queued, and paid by a start that has them on. */
+export async function openPayouts(settings: Settings, core: Core, log: Logger): Promise<Payouts | null> {
+  if (settings.PAYOUTS === 'off') return null
+  const closing: (() => Promise<unknown>)[] = []
+  try {
+    return await open(settings, core, log, closing)
+  } catch (error) {
+    await closeAll(closing)
+    throw error
+  }
+}
+
+async function closeAll(closing: (() => Promise<unknown>)[]): Promise<void> {
+  for (let close = closing.pop(); close !== undefined; close = closing.pop()) await close()
+}
+
+async function open(settings: Settings, core: Core, log: Logger, closing: (() => Promise<unknown>)[]) {
+  const network = await openNetwork(settings)
+  if (network.local !== null) closing.push(() => network.local?.stop() ?? Promise.resolve())
+  const signer = await openSigner(settings, network, log)
+  closing.push(() => signer.close())
+  const openWallet = walletOpener(settings, network, signer, log)
+  const wallets = new Map<Pool, PoolWallet>()
+  for (const pool of pools) {
+    const chain = await openWallet(pool)
+    await network.local?.giveGas(chain.address)
+    const wallet = await openPool(settings, core, log, pool, chain, closing, network.local)
+    wallets.set(pool, wallet)
+  }
+  if (network.local !== null) {
+    const development = new DevelopmentWallets(core.shard, core.program, settings.PAYOUTS === 'local-solana', log)
+    closing.push(() => development.stop())
+    await development.start()
+  }
+  return { wallets, signer, stop: () => closeAll(closing) }
+}
+
+async function openNetwork(settings: Settings): Promise<Network> {
+  const { PAYOUTS, CHAIN_RPC_URLS: urls, DATA_DIR } = settings
+  if (PAYOUTS === 'evm' || PAYOUTS === 'solana') return { urls, local: null }
+  const start = PAYOUTS === 'local-evm' ? startLocalEvm : startLocalSolana
+  const local = await start(join(DATA_DIR, 'chain', `${PAYOUTS}.json`))
+  return { urls: [local.url], local }
+}
+
+async function openSigner(settings: Settings, { local }: Network, log: Logger): Promise<OpenSigner> {
+  if (settings.SIGNER_SOCKET !== undefined) return openSignerClient(settings.SIGNER_SOCKET)
+  const places = signerPlaces(settings)
+  if (local === null) {
+    assert(settings.SIGNER_POLICY !== undefined, 'settings were checked: a real chain needs a policy')
+    return openSignerService(places, await readPolicy(settings.SIGNER_POLICY), log)
+  }
+  const keys = openKeyRing(places, true)
+  const keystore = await keys.keystore()
+  for (const pool of pools) await keystore.ensure(pool, settings.PAYOUTS === 'local-solana' ? 'solana' : 'evm')
+  return openSignerService(places, localPolicy(pools, local), log, keys)
+}
+
+function walletOpener(settings: Settings, { urls, local }: Network, signer: OpenSigner, log: Logger) {
+  const onDisagreement = (disagreement: object) => log.error(disagreement, 'nodes of the chain disagree')
+  const isLocal = local !== null
+  const token = local?.asset ?? { symbol: 'USDT', decimals: 6, address: settings.CHAIN_TOKEN ?? '' }
+  if (settings.PAYOUTS === 'solana' || settings.PAYOUTS === 'local-solana') {
+    const chain = local?.chain ?? `solana:${settings.CHAIN_ID}`
+    const asset = { symbol: token.symbol, mint: token.address }
+    return (pool: Pool): Promise<ChainWallet> =>
+      SolanaWallet.connect({ wallet: pool, signer, chain, urls, asset, isDevelopmentKey: isLocal, onDisagreement })
+  }
+  const chainId = Number(local?.chain.split(':')[1] ?? settings.CHAIN_ID)
+  const endpoints = new Endpoints({ urls, chainId, confirmations: settings.CHAIN_CONFIRMATIONS, onDisagreement })
+  return (pool: Pool): Promise<ChainWallet> => openEvmWallet({ endpoints, signer, name: pool, token })
+}
+
+async function openPool(
+  settings: Settings,
+  core: Core,
+  log: Logger,
+  pool: Pool,
+  chain: ChainWallet,
+  closing: (() => Promise<unknown>)[],
+  local: LocalChain | null,
+): Promise<PoolWallet> {
+  const { shard, program } = core
+  const rules = program.rules.payouts
+  const payoutCore = payoutCoreOf(shard, program)
+  const pollIntervalMs = settings.CHAIN_POLL_INTERVAL_MS
+  const pipeline = new Pipeline({
+    core: payoutCore,
+    chain,
+    wallet: pool,
+    limits: {
+      stuckAfterMs: settings.CHAIN_STUCK_AFTER_MS,
+      signaturesMax: rules.signaturesMax,
+      inFlightMax: rules.inFlightMax,
+    },
+    nowMs: () => Date.now(),
+    log,
+  })
+  const oversight = new Oversight({ core: oversightCoreOf(shard, program), chain, wallet: pool })
+  const schedule = new Schedule(oversight, () => Date.now())
+  let isBound = false
+  const paying = new Worker({
+    name: `pay ${pool}`,
+    work: async () => {
+      if (!isBound) await pipeline.bind()
+      isBound = true
+      return (await pipeline.round()) > 0
+    },
+    busyIntervalMs: pollIntervalMs,
+    idleIntervalMs: 10 * pollIntervalMs,
+    log,
+  })
+  const watching = new Worker({
+    name: `watch ${pool}`,
+    work: async () => {
+      if (!isBound) return true
+      if (local !== null) await topUp(core, pool, chain, local)
+      return schedule.work()
+    },
+    busyIntervalMs: pollIntervalMs,
+    idleIntervalMs: 4 * pollIntervalMs,
+    log,
+  })
+  payoutCore.onQueued(() => paying.wake())
+  closing.push(
+    () => paying.stop(),
+    () => watching.stop(),
+  )
+  paying.start()
+  watching.start()
+  return { pool, chain, pipeline, oversight }
+}
+
+/** On a local chain what the ledger says is in the pool is minted, as soon as nothing is on its way. */
+async function topUp({ shard, program }: Core, pool: Pool, chain: ChainWallet, local: LocalChain): Promise<void> {
+  const states = await shard.query(program.queries.walletStates, {})
+  const state = states.find(({ wallet }) => wallet === pool)
+  if (state === undefined || state.open.in_flight.count > 0) return
+  const missing = state.available + state.held - (await chain.holdings()).asset
+  if (missing > 0n) await local.give(chain.address, missing)
+}
