@@ -2,8 +2,7 @@
 import { Connection } from '@solana/web3.js'
 import { z } from 'zod'
 
-const COOL_DOWN_FIRST_MS = 1_000
-const COOL_DOWN_MAX_MS = 30_000
+const REST_FIRST_MS = 1_000
 const ERROR_TEXT_MAX = 300
 
 /** For metrics and the admin page; of the same form for every chain. Null: not known. */
@@ -37,28 +36,30 @@ export class NodeRefused extends NodeUnfit {
   }
 }
 
+export interface EndpointOptions {
+  readonly timeoutMs: number
+  /** The longest time that a node is left alone after it failed. */
+  readonly restMaxMs: number
+  /** Throws when a node is of another chain than the others. */
+  readonly checkGenesis: (genesisHash: string, endpoint: string) => void
+}
+
 export class Endpoint {
   readonly name: string
   readonly connection: Connection
-  readonly #url: string
-  readonly #timeoutMs: number
   #failuresInARow = 0
   #lastError: string | null = null
   #latencyMs: number | null = null
-  #coolUntil = 0
+  #restsUntil = 0
   #isOfThisChain = false
   #finalSlot: number | null = null
   #finalSlotSince = 0
 
   constructor(
-    url: string,
+    private readonly url: string,
     index: number,
-    timeoutMs: number,
-    /** Throws when a node is of another chain than the others. */
-    private readonly checkGenesis: (genesisHash: string, endpoint: string) => void,
+    private readonly options: EndpointOptions,
   ) {
-    this.#url = url
-    this.#timeoutMs = timeoutMs
     this.name = `${new URL(url).host}#${index + 1}`
     this.connection = new Connection(url, {
       commitment: 'confirmed',
@@ -69,8 +70,8 @@ export class Endpoint {
   }
 
   /** Whether it failed lately and should be left alone for a while. */
-  get isCooling(): boolean {
-    return performance.now() < this.#coolUntil
+  get isResting(): boolean {
+    return performance.now() < this.#restsUntil
   }
 
   /** The last final slot it told of. */
@@ -106,13 +107,13 @@ export class Endpoint {
     const startedAt = performance.now()
     try {
       if (!this.#isOfThisChain) {
-        this.checkGenesis(await this.connection.getGenesisHash(), this.name)
+        this.options.checkGenesis(await this.connection.getGenesisHash(), this.name)
         this.#isOfThisChain = true
       }
       const answer = await question(this.connection)
       this.#latencyMs = Math.round(performance.now() - startedAt)
       this.#failuresInARow = 0
-      this.#coolUntil = 0
+      this.#restsUntil = 0
       return answer
     } catch (error) {
       if (!(error instanceof NodeUnfit)) this.#failed(error)
@@ -134,7 +135,7 @@ export class Endpoint {
 
   async #fetch(init: RequestInit | undefined): Promise<Response> {
     try {
-      const response = await fetch(this.#url, { ...init, signal: AbortSignal.timeout(this.#timeoutMs) })
+      const response = await fetch(this.url, { ...init, signal: AbortSignal.timeout(this.options.timeoutMs) })
       // Read here, so that the limit holds for the body too; web3.js would wait for it for ever.
       const body = await response.arrayBuffer()
       return new Response(body, { status: response.status, statusText: response.statusText })
@@ -146,8 +147,8 @@ export class Endpoint {
   #failed(error: unknown): void {
     this.#failuresInARow += 1
     this.#lastError = describe(error)
-    const coolDownMs = Math.min(COOL_DOWN_MAX_MS, COOL_DOWN_FIRST_MS * 2 ** Math.min(this.#failuresInARow - 1, 10))
-    this.#coolUntil = performance.now() + coolDownMs
+    const restMs = REST_FIRST_MS * 2 ** Math.min(this.#failuresInARow - 1, 10)
+    this.#restsUntil = performance.now() + Math.min(this.options.restMaxMs, restMs)
   }
 }
 

@@ -30,6 +30,7 @@ export interface EndpointsOptions {
   readonly chain: string
   readonly urls: readonly string[]
   readonly timeoutMs: number
+  readonly restMaxMs: number
   /** Throws when the chain must not be used. */
   readonly checkGenesis: (genesisHash: string) => void
   readonly onDisagreement: (disagreement: Disagreement) => void
@@ -43,8 +44,9 @@ export class Endpoints {
   constructor(options: EndpointsOptions) {
     assert(options.urls.length > 0, 'a chain has at least one endpoint')
     this.#options = options
-    const check = (genesisHash: string, endpoint: string) => this.#checkGenesis(genesisHash, endpoint)
-    this.all = options.urls.map((url, index) => new Endpoint(url, index, options.timeoutMs, check))
+    const { timeoutMs, restMaxMs } = options
+    const checkGenesis = (genesisHash: string, endpoint: string) => this.#checkGenesis(genesisHash, endpoint)
+    this.all = options.urls.map((url, index) => new Endpoint(url, index, { timeoutMs, restMaxMs, checkGenesis }))
   }
 
   get health(): readonly EndpointHealth[] {
@@ -75,8 +77,8 @@ export class Endpoints {
   async every<Answer>(
     question: (connection: Connection, endpoint: Endpoint) => Promise<Answer>,
   ): Promise<Answers<Answer>> {
-    const asked = this.all.some(({ isCooling }) => !isCooling)
-      ? this.all.filter(({ isCooling }) => !isCooling)
+    const asked = this.all.some(({ isResting }) => !isResting)
+      ? this.all.filter(({ isResting }) => !isResting)
       : this.all
     const missing = this.all
       .filter((endpoint) => !asked.includes(endpoint))
@@ -100,7 +102,7 @@ export class Endpoints {
   }
 
   inOrder(): readonly Endpoint[] {
-    return [...this.all].sort((left, right) => Number(left.isCooling) - Number(right.isCooling))
+    return [...this.all].sort((left, right) => Number(left.isResting) - Number(right.isResting))
   }
 
   disagree(about: Disagreement['about'], what: string, statements: readonly (readonly [Endpoint, string])[]): string {

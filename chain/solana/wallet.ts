@@ -36,6 +36,7 @@ import { Observer } from './observe.js'
 import { type Preparation, type PriceLimits, prepare } from './preparation.js'
 
 const TIMEOUT_MS = 10_000
+const REST_MAX_MS = 30_000
 const BROADCASTS_AT_ONCE = 16
 /** With 100,000 compute units at most, no more than 50,000 lamports for priority. */
 const UNIT_PRICE: PriceLimits = { min: 1_000n, max: 500_000n }
@@ -54,6 +55,8 @@ export interface SolanaWalletOptions {
   /** In micro-lamports for a compute unit. */
   readonly unitPrice?: PriceLimits
   readonly timeoutMs?: number
+  /** The longest time that a node is left alone after it failed. */
+  readonly restMaxMs?: number
   readonly onDisagreement?: (disagreement: Disagreement) => void
 }
 
@@ -90,6 +93,7 @@ export class SolanaWallet implements ChainWallet {
       chain: options.chain,
       urls: options.urls,
       timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
+      restMaxMs: options.restMaxMs ?? REST_MAX_MS,
       checkGenesis: (genesisHash) => assertNotDevKey(genesisHash, address, isDevelopmentKey),
       onDisagreement: options.onDisagreement ?? (() => {}),
     })

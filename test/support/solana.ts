@@ -151,6 +151,7 @@ export async function newPayer(chain: SolanaDev, options: PayerOptions): Promise
     urls,
     asset: mint === null ? { symbol: 'SOL', mint } : { symbol: 'USDT', mint },
     isDevelopmentKey: true,
+    restMaxMs: 20,
     onDisagreement: (disagreement) => disagreements.push(disagreement),
     ...rest,
   })
