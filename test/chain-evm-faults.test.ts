@@ -1,20 +1,17 @@
 // What goes wrong between signing and finality on a real node: lost answers, fees, dropped transactions, reorgs, others
 // who use the nonce. After each the money has moved once, or not at all, and we know which.
-
 import t from 'tap'
 import { type Hex, parseGwei } from 'viem'
 import type { OpenTransfer } from '../chain/chain.js'
-import { transferData } from '../chain/evm/transactions.js'
 import {
   DOLLAR,
   type EvmWorld,
   evmWorld,
-  newAddress,
+  foreignTransaction,
   open,
   payment,
   signed,
   transactionsOf,
-  USDT,
 } from './support/evm.js'
 
 const GWEI = parseGwei('1')
@@ -35,19 +32,6 @@ async function observed(world: EvmWorld, transfer: OpenTransfer) {
 
 const replaced = async (world: EvmWorld, transfer: OpenTransfer): Promise<OpenTransfer> =>
   open(transfer, ...transfer.signed, await world.wallet.replace(transfer))
-
-/** A transaction of the wallet that we know nothing of: somebody else has the key. */
-const foreign = (world: EvmWorld, nonce: number): Promise<Hex> =>
-  world.account.signTransaction({
-    type: 'eip1559',
-    chainId: world.anvil.chainId,
-    nonce,
-    to: USDT.address,
-    data: transferData(newAddress(), 7n),
-    gas: 100_000n,
-    maxFeePerGas: 50n * GWEI,
-    maxPriorityFeePerGas: 10n * GWEI,
-  })
 
 const reorg = (world: EvmWorld, depth: number, transactions: readonly (readonly [Hex, number])[] = []) =>
   world.anvil.client.request({ method: 'anvil_reorg', params: [depth, transactions] } as never)
@@ -226,7 +210,7 @@ t.test(
       const transfer = await one(world, depth - 1)
       await send(world, transfer)
       await world.mine(depth)
-      await reorg(world, depth, [[await foreign(world, depth - 1), 0]])
+      await reorg(world, depth, [[await foreignTransaction(world, depth - 1), 0]])
       t.match(await observed(world, transfer), { kind: 'missing' }, 'another reorg could bring it back')
       t.match(await send(world, transfer), [{ kind: 'refused', code: 'nonce_used' }])
       await world.mine(9 - depth)
@@ -241,7 +225,7 @@ t.test(
 t.test('a reorg gives a lost nonce back before it is final: the same bytes still pay', async (t) => {
   const world = await evmWorld(t)
   const transfer = await one(world, 0)
-  await world.anvil.client.sendRawTransaction({ serializedTransaction: await foreign(world, 0) })
+  await world.anvil.client.sendRawTransaction({ serializedTransaction: await foreignTransaction(world, 0) })
   await world.mine(9)
   t.match(await observed(world, transfer), { kind: 'missing' })
   await reorg(world, 9)
@@ -255,11 +239,11 @@ t.test('the user of a nonce is found far below the final block', async (t) => {
   const transfers = await signed(world.wallet, [payment(0), payment(1), payment(2)])
   const own = transfers[1]
   if (own === undefined) throw new Error('nothing was signed')
-  await world.anvil.client.sendRawTransaction({ serializedTransaction: await foreign(world, 0) })
+  await world.anvil.client.sendRawTransaction({ serializedTransaction: await foreignTransaction(world, 0) })
   await world.mine(13)
   await send(world, own)
   await world.mine(21)
-  await world.anvil.client.sendRawTransaction({ serializedTransaction: await foreign(world, 2) })
+  await world.anvil.client.sendRawTransaction({ serializedTransaction: await foreignTransaction(world, 2) })
   await world.mine(77)
   t.match(await world.wallet.observe(transfers), [{ kind: 'lost' }, { kind: 'final', ok: true }, { kind: 'lost' }])
 })

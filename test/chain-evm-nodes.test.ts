@@ -6,7 +6,16 @@ import type { OpenTransfer } from '../chain/chain.js'
 import { barOnTestToken } from '../chain/dev/evm-token.js'
 import { Endpoints } from '../chain/evm/endpoints.js'
 import { JsonRpc } from '../chain/evm/json-rpc.js'
-import { DOLLAR, type EvmWorld, evmWorld, faultProxy, payment, signed, transactionsOf } from './support/evm.js'
+import {
+  DOLLAR,
+  type EvmWorld,
+  evmWorld,
+  faultProxy,
+  foreignTransaction,
+  payment,
+  signed,
+  transactionsOf,
+} from './support/evm.js'
 
 /** One payment that is final at honest nodes. */
 async function finalPayment(world: EvmWorld): Promise<readonly OpenTransfer[]> {
@@ -142,6 +151,21 @@ t.test('that a payment failed or was lost needs every node; that it was paid doe
     { kind: 'final', ok: false },
   ])
   t.same(world.disagreements, [])
+})
+
+t.test('that a nonce was used by another needs every node', async (t) => {
+  const world = await evmWorld(t, { nodes: 2 })
+  const transfers = await signed(world.wallet, [payment(0)])
+  await world.anvil.client.sendRawTransaction({ serializedTransaction: await foreignTransaction(world, 0) })
+  await world.mine(10)
+  world.nodes[1]?.refuse('eth_getTransactionReceipt', 'transaction indexing is in progress')
+  t.match(await world.wallet.observe(transfers), [{ kind: 'unknown', message: /another transaction.*repair/ }])
+  world.nodes[1]?.mend()
+  world.nodes[1]?.setDown(true)
+  t.match(await world.wallet.observe(transfers), [{ kind: 'unknown', message: /another transaction.*repair/ }])
+  world.nodes[1]?.mend()
+  await recovered(world)
+  t.match(await world.wallet.observe(transfers), [{ kind: 'lost' }])
 })
 
 /** A node that failed rests for a moment. */

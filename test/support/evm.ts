@@ -1,12 +1,20 @@
 // A local EVM chain with a wallet that pays, seen through proxies that fail and lie as real nodes do.
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { type Address, getAddress, parseTransaction, type TransactionSerializedEIP1559 } from 'viem'
+import {
+  type Address,
+  getAddress,
+  type Hex,
+  parseGwei,
+  parseTransaction,
+  type TransactionSerializedEIP1559,
+} from 'viem'
 import { generatePrivateKey, type PrivateKeyAccount, privateKeyToAccount } from 'viem/accounts'
 import type { OpenTransfer, SignedTransaction, Transfer } from '../../chain/chain.js'
 import { type Anvil, type AnvilOptions, startAnvil } from '../../chain/dev/anvil.js'
 import { ensureTestToken, mintTestToken, TEST_TOKEN, TEST_TOKEN_DECIMALS } from '../../chain/dev/evm-token.js'
 import { type Disagreement, Endpoints } from '../../chain/evm/endpoints.js'
 import type { FeePolicy } from '../../chain/evm/fees.js'
+import { transferData } from '../../chain/evm/transactions.js'
 import { type EvmWallet, openEvmWallet } from '../../chain/evm/wallet.js'
 import type { Signer } from '../../chain/signer/signer.js'
 import type { TestScope } from './server.js'
@@ -251,6 +259,19 @@ export const open = (transfer: Transfer, ...signed: readonly SignedTransaction[]
   ...transfer,
   signed,
 })
+
+/** A transaction of the wallet that we know nothing of: somebody else has the key. */
+export const foreignTransaction = ({ account, anvil }: EvmWorld, nonce: number): Promise<Hex> =>
+  account.signTransaction({
+    type: 'eip1559',
+    chainId: anvil.chainId,
+    nonce,
+    to: USDT.address,
+    data: transferData(newAddress(), 7n),
+    gas: 100_000n,
+    maxFeePerGas: parseGwei('50'),
+    maxPriorityFeePerGas: parseGwei('10'),
+  })
 
 /** Signs transfers and makes open ones of them. */
 export async function signed(wallet: EvmWallet, transfers: readonly Transfer[]): Promise<readonly OpenTransfer[]> {
