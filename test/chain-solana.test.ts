@@ -9,6 +9,8 @@ import { ComputeBudgetInstruction, Connection, Keypair, PublicKey, SystemProgram
 import t from 'tap'
 import type { OpenTransfer } from '../chain/chain.js'
 import { startSolanaDev } from '../chain/dev/solana-dev.js'
+import { parsePolicy } from '../chain/signer/policy.js'
+import { readSolanaIntent } from '../chain/signer/solana-intent.js'
 import { SolanaWallet } from '../chain/solana/wallet.js'
 import {
   expire,
@@ -347,6 +349,20 @@ t.test('a signer that signs something else is not believed', async (t) => {
   for (const [what, lie] of wrong) {
     signer.sign = async (requests) => requests.map(({ unsigned }) => lie(unsigned))
     await t.rejects(signed(wallet, someone(), 1n), what)
+  }
+})
+
+t.test('the policy of the signer takes what the wallet asks it to sign', async (t) => {
+  const limits = { payout: '5', destination_day: '10', hour: '10', day: '10' }
+  for (const asset of ['native', { mint, decimals: 6 }]) {
+    const { wallet, signer } = await newPayer(chain, { mint: asset === 'native' ? null : mint })
+    const local = { chain: 'solana:local', key: 'keystore:member', limits, fee_max: '50000', asset }
+    const policy = parsePolicy({ wallets: { member: local } }, 'policy.json').get('member')
+    await signed(wallet, someone(), 5n)
+    const [request] = signer.requests
+    if (policy?.kind !== 'solana' || !request) return t.fail('a policy and a request')
+    const { message } = readSolanaIntent(request, policy, signer.key.publicKey)
+    t.equal(Buffer.from(message).toString('base64'), request.unsigned)
   }
 })
 
