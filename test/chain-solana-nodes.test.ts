@@ -167,6 +167,22 @@ t.test('a node that is down is passed over, and one of another chain is never be
   await t.rejects(wallet.holdings(), { code: 'chain_unreachable' })
 })
 
+t.test('a node that stands still holds up what is final for a while only, and what is lost for ever', async (t) => {
+  const [moving, stuck] = [await newNode(t), await newNode(t)]
+  const { wallet } = await newPayer(chain, { mint, urls: [moving.url, stuck.url], stuckAfterMs: 100 })
+  const transfer = await sent(wallet, someone(), 1n)
+  const unsent = await signed(wallet, someone(), 1n)
+  stuck.faults.set('getEpochInfo', answerWith(await connection.getEpochInfo('finalized')))
+  await finalise(chain)
+  t.match(await seen(wallet, transfer), { kind: 'mined' })
+  let observation = await seen(wallet, transfer)
+  while (observation.kind === 'mined') observation = await seen(wallet, transfer)
+  t.match(observation, { kind: 'final', ok: true })
+  await expire(chain)
+  t.same(await seen(wallet, unsent), { kind: 'missing' })
+  t.match(wallet.health, [{ syncing: false }, { syncing: true, usable: false }])
+})
+
 t.test('movements are not asked of a node that does not have them all yet', async (t) => {
   const node = await newNode(t)
   const { wallet } = await newPayer(chain, { mint, urls: [node.url] })

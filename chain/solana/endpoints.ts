@@ -10,8 +10,6 @@ import { describe, Endpoint, type EndpointHealth } from './endpoint.js'
 
 /** A node so far behind another one is still catching up. */
 const BEHIND_SLOTS = 150
-/** A node whose final slot has not moved for so long, while another's has, has no say in what is final. */
-const STUCK_AFTER_MS = 30_000
 
 /** Nodes contradict each other about what is final. A person has to find out which one is right. */
 export interface Disagreement {
@@ -31,6 +29,8 @@ export interface EndpointsOptions {
   readonly urls: readonly string[]
   readonly timeoutMs: number
   readonly restMaxMs: number
+  /** A node whose final slot has not moved for so long, while another's has, has no say in what is final. */
+  readonly stuckAfterMs: number
   /** Throws when the chain must not be used. */
   readonly checkGenesis: (genesisHash: string) => void
   readonly onDisagreement: (disagreement: Disagreement) => void
@@ -98,7 +98,7 @@ export class Endpoints {
 
   isStuck(endpoint: Endpoint): boolean {
     const isOvertaken = this.all.some(({ finalSlot }) => (finalSlot ?? 0) > (endpoint.finalSlot ?? 0))
-    return isOvertaken && endpoint.finalSlotAgeMs > STUCK_AFTER_MS
+    return isOvertaken && endpoint.finalSlotAgeMs > this.#options.stuckAfterMs
   }
 
   inOrder(): readonly Endpoint[] {

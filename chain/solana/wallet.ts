@@ -37,6 +37,7 @@ import { type Preparation, type PriceLimits, prepare } from './preparation.js'
 
 const TIMEOUT_MS = 10_000
 const REST_MAX_MS = 30_000
+const STUCK_AFTER_MS = 30_000
 const BROADCASTS_AT_ONCE = 16
 /** With 100,000 compute units at most, no more than 50,000 lamports for priority. */
 const UNIT_PRICE: PriceLimits = { min: 1_000n, max: 500_000n }
@@ -57,6 +58,8 @@ export interface SolanaWalletOptions {
   readonly timeoutMs?: number
   /** The longest time that a node is left alone after it failed. */
   readonly restMaxMs?: number
+  /** How long the final slot of a node may stand still, while another's moves, before it has no say in what is final. */
+  readonly stuckAfterMs?: number
   readonly onDisagreement?: (disagreement: Disagreement) => void
 }
 
@@ -94,6 +97,7 @@ export class SolanaWallet implements ChainWallet {
       urls: options.urls,
       timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
       restMaxMs: options.restMaxMs ?? REST_MAX_MS,
+      stuckAfterMs: options.stuckAfterMs ?? STUCK_AFTER_MS,
       checkGenesis: (genesisHash) => assertNotDevKey(genesisHash, address, isDevelopmentKey),
       onDisagreement: options.onDisagreement ?? (() => {}),
     })

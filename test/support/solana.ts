@@ -126,7 +126,8 @@ export interface Payer {
   readonly disagreements: Disagreement[]
 }
 
-export interface PayerOptions extends Partial<Pick<SolanaWalletOptions, 'unitPrice' | 'timeoutMs' | 'urls'>> {
+export interface PayerOptions
+  extends Partial<Pick<SolanaWalletOptions, 'unitPrice' | 'timeoutMs' | 'urls' | 'stuckAfterMs'>> {
   /** Null pays in SOL. */
   readonly mint: string | null
   readonly lamports?: bigint
