@@ -173,6 +173,10 @@ t.test('a node that stands still holds up what is final for a while only, and wh
   const transfer = await sent(wallet, someone(), 1n)
   const unsent = await signed(wallet, someone(), 1n)
   stuck.faults.set('getEpochInfo', answerWith(await connection.getEpochInfo('finalized')))
+  stuck.faults.set(
+    'getSignatureStatuses',
+    lieAbout((result) => ({ ...(result as object), value: [null] })),
+  )
   await finalise(chain)
   t.match(await seen(wallet, transfer), { kind: 'mined' })
   let observation = await seen(wallet, transfer)
