@@ -59,6 +59,12 @@ export function payoutQueries(open: OpenPayouts) {
     read: (scope, { wallet: name }: { wallet: Pool }) => scope.context(wallet.ref(name)).watchedThrough,
   })
 
+  const isPaused = defineQuery({
+    name: 'wallet.is_paused',
+    actors: () => [],
+    read: (scope, { wallet: name }: { wallet: Pool }) => scope.value(wallet.ref(name)) === 'paused',
+  })
+
   /** Every pool with its wallet, its limits and what is on its way. */
   const walletStates = defineQuery({
     name: 'wallet.states',
@@ -88,5 +94,5 @@ export function payoutQueries(open: OpenPayouts) {
       }),
   })
 
-  return { openPayouts, transfers, payoutDetail, payeeAddress, watchedThrough, walletStates }
+  return { openPayouts, transfers, payoutDetail, payeeAddress, watchedThrough, isPaused, walletStates }
 }

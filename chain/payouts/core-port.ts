@@ -23,6 +23,8 @@ export interface PayoutCore {
   /** Ids of a wallet's payouts in a state, longest there first. */
   open(wallet: Pool, state: OpenState, max: number): Promise<readonly string[]>
   transfers(payoutIds: readonly string[]): Promise<readonly PreparedPayout[]>
+  /** Whether nothing new may be signed. */
+  isPaused(wallet: Pool): Promise<boolean>
   /** Gives nonces as far as the limits allow. Throws `wallet_paused`. */
   prepare(wallet: Pool, payoutIds: readonly string[]): Promise<readonly PreparedPayout[]>
   report(reports: readonly Report[]): Promise<void>
@@ -82,6 +84,7 @@ export function payoutCoreOf(shard: Shard, { commands, queries }: LoyaltyProgram
     open: (wallet, state, max) => shard.query(queries.openPayouts, { wallet, state, max }),
     transfers: async (payoutIds) =>
       payoutIds.length === 0 ? [] : shard.query(queries.transfers, { payoutIds: [...payoutIds] }),
+    isPaused: (wallet) => shard.query(queries.isPaused, { wallet }),
     prepare: async (wallet, payoutIds) => {
       const args = { wallet, payoutIds: [...payoutIds] }
       return (await shard.execute(commands.prepare, { args, who })).prepared

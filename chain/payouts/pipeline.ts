@@ -76,10 +76,11 @@ export class Pipeline {
     try {
       const ids = await core.open(wallet, 'in_flight', limits.inFlightMax)
       const known = await this.#transfers(ids)
-      await this.#sign(known.filter(({ state }) => state === 'prepared'))
+      const isPaused = await core.isPaused(wallet)
+      if (!isPaused) await this.#sign(known.filter(({ state }) => state === 'prepared'))
       await this.#follow(known.filter(({ state }) => state === 'signed' || state === 'mined'))
       const unspent = known.filter(({ state }) => state !== 'mined').reduce((sum, { amount }) => sum + amount, 0n)
-      const taken = await this.#takeOn(unspent)
+      const taken = isPaused ? 0 : await this.#takeOn(unspent)
       this.lastError = null
       return ids.length + taken
     } catch (error) {
