@@ -9,8 +9,9 @@ import { prizeArea } from './prizes.js'
 import type { Area, Source } from './projection.js'
 import { scanArea } from './scans.js'
 import type { Target } from './target.js'
+import { treasuryArea } from './treasury.js'
 
-const areas: readonly Area[] = [memberArea, codeArea, scanArea, prizeArea, payoutArea]
+const areas: readonly Area[] = [memberArea, codeArea, scanArea, prizeArea, payoutArea, treasuryArea]
 
 /** Every target, in the order they are written. */
 export const targets: readonly Target[] = [...areas.flatMap((area) => area.targets), ...engineTargets]
