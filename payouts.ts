@@ -28,6 +28,8 @@ export interface PoolWallet {
   readonly chain: ChainWallet
   readonly pipeline: Pipeline
   readonly oversight: Oversight
+  readonly paying: Worker
+  readonly watching: Worker
 }
 
 export interface Payouts {
@@ -169,7 +171,7 @@ async function openPool(
   )
   paying.start()
   watching.start()
-  return { pool, chain, pipeline, oversight }
+  return { pool, chain, pipeline, oversight, paying, watching }
 }
 
 /** On a local chain what the ledger says is in the pool is minted, as soon as nothing is on its way. */

@@ -20,6 +20,8 @@ import { Tokens } from './gateway/auth/tokens.js'
 import { accountRecoveryRoutes } from './gateway/http/account-recovery.js'
 import { adminRoutes } from './gateway/http/admin.js'
 import { adminParkedRoutes } from './gateway/http/admin-parked.js'
+import { adminPayoutRoutes } from './gateway/http/admin-payouts.js'
+import { adminTreasuryRoutes } from './gateway/http/admin-treasury.js'
 import { authRoutes } from './gateway/http/auth.js'
 import { codeRoutes } from './gateway/http/codes.js'
 import { createMailing } from './gateway/http/mailing.js'
@@ -28,16 +30,28 @@ import { ClientAddresses } from './gateway/http/toolkit/client-address.js'
 import { defaultRateRules, RateLimiter } from './gateway/http/toolkit/rate-limit.js'
 import { createHttpServer } from './gateway/http/toolkit/server.js'
 import { userRoutes } from './gateway/http/users.js'
+import { walletRoutes } from './gateway/http/wallet.js'
 import { BrevoMail } from './gateway/mail/brevo-mail.js'
 import { FileMail } from './gateway/mail/file-mail.js'
 import type { MailPort } from './gateway/mail/mail.js'
 import { servePages } from './gateway/pages/index.js'
+import type { PayoutsPort } from './gateway/payouts-port.js'
 import type { ParkedRowsPort, Services } from './gateway/services.js'
 import { ScanVelocity } from './gateway/sockets/scan-velocity.js'
 import { attachSockets } from './gateway/sockets/sockets.js'
 import { openPayouts, type Payouts } from './payouts.js'
+import { exposePayouts, payoutsPort, payoutWarnings, watchPaused } from './payouts-port.js'
 import { readOnLiveConnection } from './persistence/postgres/connection.js'
 import { batchTimes, codeHistory } from './persistence/queries/codes.js'
+import {
+  comps,
+  payoutFigures,
+  payouts as payoutRows,
+  payoutTrail,
+  pendingComps,
+  reconciliations,
+  snapshots,
+} from './persistence/queries/payouts.js'
 import { recentScans, scanFlags } from './persistence/queries/scans.js'
 import type { Settings } from './settings.js'
 
@@ -82,7 +96,9 @@ async function serve(
   metrics: CoreMetrics,
 ): Promise<Server> {
   const { registry } = metrics
-  const { services, keys } = await openServices(settings, log, core)
+  const chain = payouts === null ? null : payoutsPort(payouts, log)
+  const { services, keys } = await openServices(settings, log, core, chain)
+  const paused = await watchPaused(core)
   const generatedAdminPassword = await ensureAdmin(settings, services)
   let stopping = false
 
@@ -97,14 +113,17 @@ async function serve(
       ...userRoutes(services, mailing),
       ...scanRoutes(services),
       ...codeRoutes(services),
+      ...walletRoutes(services),
       ...adminRoutes(services),
+      ...adminPayoutRoutes(services),
+      ...adminTreasuryRoutes(services),
       ...adminParkedRoutes(services),
     ],
     authenticate: (token) => services.tokens.verifyAccess(token),
     limits,
     metrics: registry,
     log,
-    ready: () => readiness(core, stopping),
+    ready: () => readiness(core, stopping, () => payoutWarnings(payouts, paused)),
     trustedProxies: settings.TRUSTED_PROXIES,
     allowedOrigins: settings.ALLOWED_ORIGINS,
     rateLimitLoopback,
@@ -138,6 +157,7 @@ async function serve(
   servePages(http.app)
   core.shard.subscribe((record) => sockets.publish(record))
   exposeGauges(metrics, core, services)
+  const stopAsking = payouts === null ? () => {} : exposePayouts(metrics, payouts, log)
 
   const port = await http.listen(settings.PORT, settings.HOST)
   const url = `http://${settings.HOST.includes(':') ? `[${settings.HOST}]` : settings.HOST}:${port}`
@@ -155,6 +175,7 @@ async function serve(
     stop: async () => {
       stopping = true
       clearInterval(keyTimer)
+      stopAsking()
       await rm(serverFile, { force: true })
       await sockets.close()
       await http.close()
@@ -171,13 +192,13 @@ const socketScan = scanRequest.extend({
     .optional(),
 })
 
-function readiness(core: Core, stopping: boolean) {
+function readiness(core: Core, stopping: boolean, ofPayouts: () => readonly string[]) {
   const reasons: string[] = []
   if (stopping) reasons.push('stopping')
   if (core.shard.lifecycle !== 'running') reasons.push(`the shard is ${core.shard.lifecycle}`)
   const { lastSeq, appliedSeq, limits } = core.shard
   if (lastSeq - appliedSeq > limits.lagRecordsMax) reasons.push('Postgres is too far behind')
-  return { ok: reasons.length === 0, reasons, warnings: warningsOf(core) }
+  return { ok: reasons.length === 0, reasons, warnings: [...warningsOf(core), ...ofPayouts()] }
 }
 
 /** What somebody should look after although requests are served. */
@@ -217,6 +238,7 @@ async function openServices(
   settings: Settings,
   log: Logger,
   core: Core,
+  payouts: PayoutsPort | null,
 ): Promise<{ services: Services; keys: KeySet }> {
   const { now, newId } = environment
   /** Postgres may be away for a while (P2): who needs it is asked to come again. */
@@ -240,6 +262,16 @@ async function openServices(
       scanFlags: (page) => read(() => scanFlags(core.sql, page)),
       batchTimes: () => read(() => batchTimes(core.sql)),
     },
+    payoutReads: {
+      comps: (filter) => read(() => comps(core.sql, filter)),
+      payouts: (filter) => read(() => payoutRows(core.sql, filter)),
+      pendingComps: (userId) => read(() => pendingComps(core.sql, userId)),
+      trail: (id) => read(() => payoutTrail(core.sql, id)),
+      reconciliations: (page) => read(() => reconciliations(core.sql, page)),
+      snapshots: (page) => read(() => snapshots(core.sql, page)),
+      figures: (sinceMs) => read(() => payoutFigures(core.sql, sinceMs)),
+    },
+    payouts,
     parked: parkedRows(core, read),
     tokens: new Tokens({ signer: keys, keys, issuer: PRODUCT, audience: TOKEN_AUDIENCE, clock: now }),
     passwords: await Passwords.create({}),

@@ -87,6 +87,18 @@ export interface UnsignedTransfer {
   readonly transaction: Readonly<Record<string, string | number>>
 }
 
+/** A node of the chain as its answers show it (BJ-NODE-02). Null: not known. */
+export interface NodeHealth {
+  /** The host; never the whole address, that may carry the key of an account. */
+  readonly name: string
+  readonly usable: boolean
+  readonly height: number | null
+  readonly peers: number | null
+  readonly syncing: boolean | null
+  readonly latencyMs: number | null
+  readonly lastError: string | null
+}
+
 /** One wallet on one chain. Errors thrown are of the connection and mean that nothing is known. */
 export interface ChainWallet {
   /** As in CAIP-2: `eip155:137`, `solana:mainnet`. */
@@ -105,8 +117,12 @@ export interface ChainWallet {
   broadcast(transactions: readonly SignedTransaction[]): Promise<readonly Broadcast[]>
   observe(transfers: readonly OpenTransfer[]): Promise<readonly Observation[]>
   holdings(atHeight?: number): Promise<Holdings>
+  /** What any address holds of the asset now; one node is asked, for nothing is decided on it. */
+  balanceOf(address: string): Promise<bigint>
   /** The last block that is final, and the newest. */
   heights(): Promise<{ readonly final: number; readonly newest: number }>
+  /** Every node that is configured. Never throws. */
+  nodes(): Promise<readonly NodeHealth[]>
   /** Movements into and out of any of these addresses, in blocks `from` to `through`, oldest first. */
   movements(addresses: readonly string[], from: number, through: number): Promise<readonly AssetMovement[]>
   /** Whether payouts can go there, and how the address is written properly; null when it is none. */

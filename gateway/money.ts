@@ -1,4 +1,11 @@
+import { z } from 'zod'
+
 const MICRO_PER_USD = 1_000_000
+
+/** Money as requests carry it. */
+export const amountText = z
+  .string()
+  .regex(/^\d{1,12}(\.\d{1,6})?$/, 'a decimal with at most six places, such as "1250.00"')
 
 /**
  * Micro-units (micro-USDT) as the number of USD that JSON carries. Below 2^32 USD no two amounts become the same number

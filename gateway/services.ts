@@ -1,7 +1,20 @@
 /** What the routes stand on; the composition root provides it. */
 import type { Logger } from 'pino'
 import type { CodeHistory } from '../actors/codes/code-history.js'
+import type { PayoutState } from '../actors/payout/facts.js'
+import type {
+  After,
+  CompRow,
+  CompStatus,
+  PayoutFigures,
+  PayoutRow,
+  PayoutTrail,
+  ReconciliationRow,
+  SnapshotRow,
+} from '../actors/payout/rows.js'
 import type { LoyaltyProgram } from '../actors/programs/loyalty.js'
+import type { CompType } from '../actors/programs/rules.js'
+import type { Pool } from '../actors/treasury/facts.js'
 import type { RecentScan } from '../actors/user/recent-scans.js'
 import type { ScanFlag } from '../actors/user/scan-flag.js'
 import type { ParkedDetail, ParkedSummary } from '../engine/parked-row.js'
@@ -12,6 +25,7 @@ import type { Passwords } from './auth/passwords.js'
 import type { SecretBox } from './auth/secret-box.js'
 import type { Tokens } from './auth/tokens.js'
 import type { MailPort } from './mail/mail.js'
+import type { PayoutsPort } from './payouts-port.js'
 
 /** Reads of what memory does not hold. */
 export interface ColdReads {
@@ -23,6 +37,30 @@ export interface ColdReads {
   scanFlags(page: { userId?: string; beforeSeq?: number; limit: number }): Promise<readonly ScanFlag[]>
   /** When each batch was last exported, in milliseconds; null when it never was. */
   batchTimes(): Promise<readonly { readonly batch: number; readonly exportedAt: number | null }[]>
+}
+
+interface Page {
+  readonly after?: After
+  readonly limit: number
+}
+
+interface PageOfPool {
+  readonly pool?: Pool
+  readonly beforeSeq?: number
+  readonly limit: number
+}
+
+/** Of payouts and the treasury, newest first. */
+export interface PayoutReads {
+  comps(filter: Page & { type?: CompType; status?: CompStatus; userId?: string }): Promise<readonly CompRow[]>
+  payouts(filter: Page & { pool?: Pool; state?: PayoutState; userId?: string }): Promise<readonly PayoutRow[]>
+  /** Money a member has won and not got yet. */
+  pendingComps(userId: string): Promise<{ readonly count: number; readonly amount: bigint }>
+  trail(payoutId: string): Promise<PayoutTrail | null>
+  reconciliations(page: PageOfPool): Promise<readonly ReconciliationRow[]>
+  snapshots(page: PageOfPool): Promise<readonly SnapshotRow[]>
+  /** Of payouts that were over since then, in milliseconds. */
+  figures(sinceMs: number): Promise<PayoutFigures>
 }
 
 export interface ParkedRowsPort {
@@ -45,6 +83,9 @@ export interface Services {
   readonly shard: Shard
   readonly program: LoyaltyProgram
   readonly reads: ColdReads
+  readonly payoutReads: PayoutReads
+  /** Null when payouts are off. */
+  readonly payouts: PayoutsPort | null
   readonly parked: ParkedRowsPort
   readonly tokens: Tokens
   readonly passwords: Passwords

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { defineCommand } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { Turn } from '../../engine/turn.js'
+import type { SecondFactor } from '../account/second-factor.js'
 import { pool } from '../treasury/facts.js'
 import { release, tryHold } from '../treasury/ledger.js'
 import type { MemberAccess } from '../user/access.js'
@@ -20,6 +21,7 @@ export interface PayoutWorld {
   readonly rules: PayoutRules
   readonly open: OpenPayouts
   readonly access: MemberAccess
+  readonly secondFactor: SecondFactor
 }
 
 export type PayoutCommands = ReturnType<typeof payoutCommands>
@@ -38,7 +40,7 @@ export function compPayout(compId: string, userId: string, amount: bigint) {
   return { payoutId: compId, wallet: 'member', kind: 'comp', reference: compId, userId, amount } as const
 }
 
-export function payoutCommands({ rules, open, access }: PayoutWorld) {
+export function payoutCommands({ rules, open, access, secondFactor }: PayoutWorld) {
   /** A member is to be paid; the money is held already (BJ-COMP-07). */
   const requestPayout = defineCommand({
     name: 'payout.request',
@@ -108,7 +110,7 @@ export function payoutCommands({ rules, open, access }: PayoutWorld) {
     },
   })
 
-  /** A transfer by hand, from a pool to any address; the edge has checked the one-time code (BJ-TRS-04, BJ-T17). */
+  /** A transfer by hand, from a pool to any address, with a code of the initiator (BJ-TRS-04, BJ-T17). */
   const send = defineCommand({
     name: 'payout.send',
     input: z.object({
@@ -117,11 +119,17 @@ export function payoutCommands({ rules, open, access }: PayoutWorld) {
       to: z.string(),
       amount: z.bigint().positive(),
       reference: z.string().max(200),
+      /** The time step of the one-time code; null when the code is wrong. */
+      codeStep: z.number().int().nullable(),
     }),
     who: 'admin',
-    actors: ({ payoutId, to }, who) => [payout.newRef(payoutId), payee.ref(to), ...access.refsOf(who)],
-    handle: (turn, { to, ...request }) => {
+    actors: ({ payoutId, to }, who) => [
+      ...[payout.newRef(payoutId), payee.ref(to)],
+      ...[...access.refsOf(who), ...secondFactor.refsOf(who)],
+    ],
+    handle: (turn, { to, codeStep, ...request }) => {
       const by = access.requireAdmin(turn)
+      secondFactor.spend(turn, codeStep)
       if (!tryHold(turn, request.wallet, request.payoutId, request.amount)) throw insufficientFunds()
       ensurePayee(turn, to)
       const ref = payout.newRef(request.payoutId)

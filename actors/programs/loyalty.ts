@@ -6,6 +6,7 @@ import type { AnyTable, View } from '../../engine/table.js'
 import { accountCommands } from '../account/commands.js'
 import { credentialCommands } from '../account/credentials.js'
 import { createAccountActor } from '../account/machine.js'
+import { createSecondFactor } from '../account/second-factor.js'
 import { CodeBook } from '../codes/code-book.js'
 import { codeCommands } from '../codes/commands.js'
 import { batchActor } from '../codes/machine.js'
@@ -45,7 +46,7 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
   const recentScans = new RecentScans()
   const access = createAccess(user)
   const open = new OpenPayouts()
-  const payouts = payoutCommands({ rules: rules.payouts, open, access })
+  const payouts = payoutCommands({ rules: rules.payouts, open, access, secondFactor: createSecondFactor(account) })
   const reports = reportCommands({ rules: rules.payouts, open })
   const wallets = walletCommands({ open, access })
   const accountWorld = { rules, user, account, directory }

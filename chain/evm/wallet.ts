@@ -12,6 +12,7 @@ import type {
   Broadcast,
   ChainWallet,
   Holdings,
+  NodeHealth,
   Observation,
   OpenTransfer,
   Preflight,
@@ -25,8 +26,9 @@ import { assertNotDevKey } from './dev-keys.js'
 import { type Endpoints, nodesDisagree } from './endpoints.js'
 import { defaultFeePolicy, type FeePolicy, firstFees, readMarket } from './fees.js'
 import { TransferGas } from './gas.js'
-import { holdingsAt } from './holdings.js'
+import { balanceCall, balanceOf, holdingsAt } from './holdings.js'
 import { movementsIn } from './movements.js'
+import { resultOf } from './node-errors.js'
 import { type Inquiry, observe, roundWithNonces } from './observe.js'
 import { preflight } from './preflight.js'
 import type { Receipt } from './quantities.js'
@@ -122,9 +124,18 @@ export class EvmWallet implements ChainWallet {
     return holdingsAt(this.#scope, atHeight)
   }
 
+  async balanceOf(address: string): Promise<bigint> {
+    const call = balanceCall(this.#token, getAddress(address), 'latest')
+    return this.options.endpoints.read(async (node) => balanceOf(resultOf((await node.all([call]))[0])))
+  }
+
   async heights(): Promise<{ readonly final: number; readonly newest: number }> {
     const { final, newest } = await this.options.endpoints.agreedRound()
     return { final, newest }
+  }
+
+  async nodes(): Promise<readonly NodeHealth[]> {
+    return this.options.endpoints.checkHealth()
   }
 
   async movements(addresses: readonly string[], from: number, through: number): Promise<readonly AssetMovement[]> {

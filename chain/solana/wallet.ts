@@ -14,6 +14,7 @@ import {
   type Broadcast,
   type ChainWallet,
   type Holdings,
+  type NodeHealth,
   type Observation,
   type OpenTransfer,
   type SignedTransaction,
@@ -111,6 +112,10 @@ export class SolanaWallet implements ChainWallet {
     return new SolanaWallet(options, address, endpoints, { symbol: asset.symbol, decimals, mint })
   }
 
+  async nodes(): Promise<readonly NodeHealth[]> {
+    return this.health
+  }
+
   /** Of each node, for metrics. */
   get health(): readonly EndpointHealth[] {
     return this.#endpoints.health
@@ -151,6 +156,12 @@ export class SolanaWallet implements ChainWallet {
   /** Heights are slots. At a slot of the past it is exact too, as long as nodes remember what came after. */
   holdings(atHeight?: number): Promise<Holdings> {
     return this.#endpoints.first((connection) => holdingsAt(connection, this.asset, this.#key, atHeight))
+  }
+
+  async balanceOf(address: string): Promise<bigint> {
+    const owner = new PublicKey(address)
+    const { asset } = await this.#endpoints.first((connection) => holdingsAt(connection, this.asset, owner, undefined))
+    return asset
   }
 
   heights(): Promise<{ readonly final: number; readonly newest: number }> {

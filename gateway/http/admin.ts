@@ -1,12 +1,10 @@
 /** Members, unlocks, volume and funds for administrators (BJ-TIER-09, BJ-UNL-06, BJ-COMP-07; additions to the source). */
 import { z } from 'zod'
-import { pool, pools } from '../../actors/treasury/facts.js'
-import { treasuryOf } from '../../actors/treasury/machine.js'
+import { pool } from '../../actors/treasury/facts.js'
 import { tierName } from '../../actors/user/facts.js'
 import { compType } from '../../actors/volume/commands.js'
-import { defineQuery } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
-import { microOf, usdOf } from '../money.js'
+import { amountText, microOf } from '../money.js'
 import type { Services } from '../services.js'
 import { done, idempotencyConflict, success } from './auth.js'
 import { memberJson, memberSchema, statsJson, statsSchema } from './member-json.js'
@@ -14,7 +12,6 @@ import { defineRoute, type Route } from './toolkit/route.js'
 
 const userId = z.uuid()
 const userUnknown = { status: 404, code: 'user_unknown', when: 'There is no such member.' }
-const amount = z.string().regex(/^\d{1,12}(\.\d{1,6})?$/, 'a decimal with at most six places, such as "1250.00"')
 const adminMember = z.object({ user: memberSchema, stats: statsSchema })
 const unlockSchema = z
   .object({
@@ -27,7 +24,6 @@ const unlockSchema = z
     progress: z.string(),
   })
   .meta({ id: 'Unlock' })
-const poolSchema = z.object({ pool, available: z.number(), held: z.number() }).meta({ id: 'Pool' })
 
 const flagSchema = z
   .object({
@@ -38,17 +34,6 @@ const flagSchema = z
     flagged_at: z.string(),
   })
   .meta({ id: 'ScanFlag' })
-
-const readPools = defineQuery({
-  name: 'treasury.pools',
-  actors: () => [],
-  read: (scope, _: Record<string, never>) =>
-    pools.map((name) => ({
-      pool: name,
-      available: usdOf(scope.balance(treasuryOf(name), 'available')),
-      held: usdOf(scope.balance(treasuryOf(name), 'held')),
-    })),
-})
 
 export function adminRoutes(services: Services): Route[] {
   const { shard, program } = services
@@ -170,7 +155,7 @@ export function adminRoutes(services: Services): Route[] {
     who: 'admin',
     tag: 'Treasury',
     summary: 'Record money paid into a pool; the same reference counts once, for ever',
-    body: z.object({ pool, amount, reference: z.string().min(1).max(128) }),
+    body: z.object({ pool, amount: amountText, reference: z.string().min(1).max(128) }),
     response: done,
     errors: [
       { status: 422, code: 'amount_too_large', when: 'The pool would hold more than it can count.' },
@@ -183,19 +168,6 @@ export function adminRoutes(services: Services): Route[] {
         fingerprint: `${body.pool}:${body.amount}`,
       })
       return success
-    },
-  })
-
-  const listPools = defineRoute({
-    method: 'GET',
-    path: '/v1/admin/treasury/pools',
-    who: 'admin',
-    tag: 'Treasury',
-    summary: 'Balances of the three pools, in USDT',
-    response: z.object({ pools: z.array(poolSchema) }),
-    handle: async ({ principal }) => {
-      await shard.query(queries.adminSession, principal)
-      return { pools: await shard.query(readPools, {}) }
     },
   })
 
@@ -232,7 +204,7 @@ export function adminRoutes(services: Services): Route[] {
     },
   })
 
-  return [listFlags, getUser, putUser, listUnlocks, putUnlock, recordSale, fund, listPools]
+  return [listFlags, getUser, putUser, listUnlocks, putUnlock, recordSale, fund]
 }
 
 function thousands(count: number): string {
