@@ -42,7 +42,7 @@ export class SimulatedFile {
   sync(): void {
     const before = this.kept
     this.kept = resized(before, this.seen.length)
-    for (const [from, to] of this.dirty) this.seen.copy(this.kept, from, from, Math.min(to, this.seen.length))
+    for (const [from, to] of this.dirty) this.kept.set(this.seen.subarray(from, to), from)
     this.dirty = []
   }
 
@@ -53,7 +53,8 @@ export class SimulatedFile {
     const found = resized(this.kept, size)
     for (const [from, to] of this.dirty) {
       for (let at = from - (from % SECTOR_BYTES); at < Math.min(to, size); at += SECTOR_BYTES) {
-        if (random.chance(0.5)) this.seen.copy(found, at, at, Math.min(at + SECTOR_BYTES, size))
+        // What was cut off since has no bytes to keep.
+        if (random.chance(0.5)) found.set(this.seen.subarray(at, Math.min(at + SECTOR_BYTES, size)), at)
       }
     }
     this.kept = found
