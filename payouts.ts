@@ -39,6 +39,14 @@ export interface Payouts {
   stop(): Promise<void>
 }
 
+/** What everything here is opened with; `closing` is what to close, in the order it was opened. */
+interface Opening {
+  readonly settings: Settings
+  readonly core: Core
+  readonly log: Logger
+  readonly closing: (() => Promise<unknown>)[]
+}
+
 type Network = { readonly urls: readonly string[]; readonly local: LocalChain | null }
 
 /** Null when payouts are off: they are queued, and paid by a start that has them on. */
@@ -46,7 +54,7 @@ export async function openPayouts(settings: Settings, core: Core, log: Logger): 
   if (settings.PAYOUTS === 'off') return null
   const closing: (() => Promise<unknown>)[] = []
   try {
-    return await open(settings, core, log, closing)
+    return await open({ settings, core, log, closing })
   } catch (error) {
     await closeAll(closing)
     throw error
@@ -57,20 +65,21 @@ async function closeAll(closing: (() => Promise<unknown>)[]): Promise<void> {
   for (let close = closing.pop(); close !== undefined; close = closing.pop()) await close()
 }
 
-async function open(settings: Settings, core: Core, log: Logger, closing: (() => Promise<unknown>)[]) {
+async function open(opening: Opening): Promise<Payouts> {
+  const { settings, core, log, closing } = opening
   const network = await openNetwork(settings)
-  if (network.local !== null) closing.push(() => network.local?.stop() ?? Promise.resolve())
+  const { local } = network
+  if (local !== null) closing.push(() => local.stop())
   const signer = await openSigner(settings, network, log)
   closing.push(() => signer.close())
   const openWallet = walletOpener(settings, network, signer, log)
   const wallets = new Map<Pool, PoolWallet>()
   for (const pool of pools) {
     const chain = await openWallet(pool)
-    await network.local?.giveGas(chain.address)
-    const wallet = await openPool(settings, core, log, pool, chain, closing, network.local)
-    wallets.set(pool, wallet)
+    await local?.giveGas(chain.address)
+    wallets.set(pool, openPool(opening, pool, chain, local))
   }
-  if (network.local !== null) {
+  if (local !== null) {
     const development = new DevelopmentWallets(core.shard, core.program, settings.PAYOUTS === 'local-solana', log)
     closing.push(() => development.stop())
     await development.start()
@@ -100,7 +109,7 @@ async function openSigner(settings: Settings, { local }: Network, log: Logger): 
 }
 
 function walletOpener(settings: Settings, { urls, local }: Network, signer: OpenSigner, log: Logger) {
-  const onDisagreement = (disagreement: object) => log.error(disagreement, 'nodes of the chain disagree')
+  const onDisagreement = tellOnce(log)
   const isLocal = local !== null
   const token = local?.asset ?? { symbol: 'USDT', decimals: 6, address: settings.CHAIN_TOKEN ?? '' }
   if (settings.PAYOUTS === 'solana' || settings.PAYOUTS === 'local-solana') {
@@ -114,15 +123,16 @@ function walletOpener(settings: Settings, { urls, local }: Network, signer: Open
   return (pool: Pool): Promise<ChainWallet> => openEvmWallet({ endpoints, signer, name: pool, token })
 }
 
-async function openPool(
-  settings: Settings,
-  core: Core,
-  log: Logger,
-  pool: Pool,
-  chain: ChainWallet,
-  closing: (() => Promise<unknown>)[],
-  local: LocalChain | null,
-): Promise<PoolWallet> {
+/** The nodes are asked again and again, and would say the same each time. */
+function tellOnce(log: Logger) {
+  let told = ''
+  return (disagreement: { readonly message: string }) => {
+    if (disagreement.message !== told) log.error(disagreement, 'nodes of the chain disagree')
+    told = disagreement.message
+  }
+}
+
+function openPool({ settings, core, log, closing }: Opening, pool: Pool, chain: ChainWallet, local: LocalChain | null) {
   const { shard, program } = core
   const rules = program.rules.payouts
   const payoutCore = payoutCoreOf(shard, program)
