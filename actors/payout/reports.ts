@@ -26,7 +26,15 @@ const report = z.discriminatedUnion('type', [
   z.object({ type: z.literal('refused'), payoutId: z.string(), because: z.string() }),
   /** Nothing was signed, and a lower nonce became free. */
   z.object({ type: z.literal('unprepared'), payoutId: z.string() }),
-  z.object({ type: z.literal('signed'), payoutId: z.string(), transaction: signedTransaction }),
+  /** For this transfer with this nonce, of which `after` was the last signature. */
+  z.object({
+    type: z.literal('signed'),
+    payoutId: z.string(),
+    transferId: z.string(),
+    nonce: z.number().nullable(),
+    after: z.string().nullable(),
+    transaction: signedTransaction,
+  }),
   z.object({ type: z.literal('mined'), payoutId: z.string(), hash: z.string(), block }),
   z.object({ type: z.literal('unmined'), payoutId: z.string() }),
   z.object({
@@ -104,8 +112,7 @@ export function reportCommands({ rules, open }: { rules: PayoutRules; open: Open
         undo(turn, ref, told)
         return
       case 'signed':
-        if (before.signed.some(({ hash }) => hash === told.transaction.hash)) return
-        turn.step(ref, { type: 'signed', transaction: told.transaction })
+        takeSigned(turn, ref, told)
         return
       case 'mined':
         if (before.mined?.hash === told.hash && before.mined.block.hash === told.block.hash) return
@@ -120,6 +127,19 @@ export function reportCommands({ rules, open }: { rules: PayoutRules; open: Open
       case 'lost':
         lose(turn, ref, told.because)
     }
+  }
+
+  /** Only what was signed for the payout as it is: anything else must not be sent (S2, S4: one pipeline a wallet). */
+  function takeSigned(turn: Turn, ref: PayoutRef, told: Extract<Report, { type: 'signed' }>): void {
+    const { payoutId, nonce, after, transaction } = told
+    const context = turn.context(ref)
+    if (context.signed.some(({ hash }) => hash === transaction.hash)) return
+    const isAsAsked =
+      transferIdOf(context) === told.transferId &&
+      context.nonce === nonce &&
+      (context.signed.at(-1)?.hash ?? null) === after
+    if (isAsAsked && turn.step(ref, { type: 'signed', transaction })) return
+    throw new DomainError('conflict', 'signed_for_another', `Payout ${payoutId} is not what this was signed for.`)
   }
 
   /** Nothing was signed: its nonce is free for another. */

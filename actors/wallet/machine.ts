@@ -57,16 +57,16 @@ export function nonceToGive({ nextNonce, freeNonces }: WalletContext): number | 
   return freeNonces[0] ?? nextNonce
 }
 
-/** Payouts prepared in the 60 seconds that end at `at` (BJ-PAY-04). */
+/** Payouts prepared in the 60 seconds that end at `at` (BJ-PAY-04), or up to a second before. */
 export function preparedWithinMinute({ prepared }: WalletContext, at: number): number {
   const since = Math.floor((at - MINUTE_MS) / 1_000)
-  return prepared.reduce((sum, { second, count }) => (second > since ? sum + count : sum), 0)
+  return prepared.reduce((sum, { second, count }) => (second >= since ? sum + count : sum), 0)
 }
 
-/** What was queued in the hour that ends at `at`, in minor units (BJ-TRS-07). */
+/** What was queued in the hour that ends at `at`, or up to a minute before, in minor units (BJ-TRS-07). */
 export function outflowWithinHour({ hour }: WalletContext, at: number): bigint {
   const since = Math.floor(at / MINUTE_MS) - HOUR_MINUTES
-  return hour.reduce((sum, { minute, amount }) => (minute > since ? sum + amount : sum), 0n)
+  return hour.reduce((sum, { minute, amount }) => (minute >= since ? sum + amount : sum), 0n)
 }
 
 /** What was queued unreviewed since midnight UTC, in minor units (BJ-TRS-06). */
@@ -99,7 +99,7 @@ function allocate(context: WalletContext, { at }: Of<'nonce.allocated'>): Decisi
   const { nextNonce, freeNonces } = context
   const now = Math.floor(at / 1_000)
   const since = now - MINUTE_MS / 1_000
-  const others = context.prepared.filter(({ second }) => second > since && second !== now)
+  const others = context.prepared.filter(({ second }) => second >= since && second !== now)
   const sameSecond = context.prepared.find(({ second }) => second === now)?.count ?? 0
   const prepared = [...others, { second: now, count: sameSecond + 1 }]
   if (freeNonces.length > 0) return { context: { prepared, freeNonces: freeNonces.slice(1) } }
@@ -108,7 +108,7 @@ function allocate(context: WalletContext, { at }: Of<'nonce.allocated'>): Decisi
 
 function count(context: WalletContext, { at, amount, isReviewed }: Of<'outflow.counted'>): DecisionOn<WalletContext> {
   const minute = Math.floor(at / MINUTE_MS)
-  const others = context.hour.filter((entry) => entry.minute > minute - HOUR_MINUTES && entry.minute !== minute)
+  const others = context.hour.filter((entry) => entry.minute >= minute - HOUR_MINUTES && entry.minute !== minute)
   const sameMinute = context.hour.find((entry) => entry.minute === minute)?.amount ?? 0n
   const hour = [...others, { minute, amount: sameMinute + amount }]
   if (isReviewed) return { context: { hour } }

@@ -20,6 +20,7 @@ import {
   type SignedTransaction,
   SignerRefused,
 } from '../chain.js'
+import { SignerUnavailable } from '../signer/errors.js'
 import type { PayoutCore } from './core-port.js'
 
 export interface PipelineLimits {
@@ -46,6 +47,7 @@ export class Pipeline {
     signed: 0,
     sent: 0,
     replaced: 0,
+    unreplaced: 0,
     refused: 0,
     no_gas: 0,
     unfunded: 0,
@@ -77,8 +79,9 @@ export class Pipeline {
       const ids = await core.open(wallet, 'in_flight', limits.inFlightMax)
       const known = await this.#transfers(ids)
       const isPaused = await core.isPaused(wallet)
-      if (!isPaused) await this.#sign(known.filter(({ state }) => state === 'prepared'))
+      // First: a signer that is away holds up nothing that is out.
       await this.#follow(known.filter(({ state }) => state === 'signed' || state === 'mined'))
+      if (!isPaused) await this.#sign(known.filter(({ state }) => state === 'prepared'))
       const unspent = known.filter(({ state }) => state !== 'mined').reduce((sum, { amount }) => sum + amount, 0n)
       const taken = isPaused ? 0 : await this.#takeOn(unspent)
       this.lastError = null
@@ -153,9 +156,7 @@ export class Pipeline {
         await this.#putBack(some, error)
         return
       }
-      await this.#options.core.report(
-        some.map(({ payoutId }, index) => ({ type: 'signed', payoutId, transaction: at(signed, index) })),
-      )
+      await this.#options.core.report(some.map((payout, index) => signedReport(payout, at(signed, index))))
       this.counts.signed += signed.length
       await this.#send(signed)
     }
@@ -202,22 +203,24 @@ export class Pipeline {
     const observations = await chain.observe(open.map(openTransferOf))
     const reports: Report[] = []
     const missing: PreparedPayout[] = []
-    const stuck: PreparedPayout[] = []
+    const stuck: (readonly [payout: PreparedPayout, isLost: boolean])[] = []
     const head = (await chain.nonces())?.mined
     for (const [index, payout] of open.entries()) {
       const seen = at(observations, index)
       const report = reportOn(payout, seen)
       if (report !== null) reports.push(report)
       if (seen.kind === 'missing') missing.push(payout)
-      if (seen.kind === 'lost' && seen.because === 'expired') stuck.push(payout)
+      if (seen.kind === 'lost' && seen.because === 'expired') stuck.push([payout, true])
       // Only the first in line can be stuck: the others wait for it.
       const isFirst = payout.nonce === null || payout.nonce === head
-      if (seen.kind === 'pending' && isFirst && this.#isOverdue(payout)) stuck.push(payout)
+      if (seen.kind === 'pending' && isFirst && this.#isOverdue(payout)) stuck.push([payout, false])
       if (seen.kind === 'unknown') this.#onUnknown(payout, seen.message)
+      if (seen.kind === 'final' || seen.kind === 'lost')
+        for (const { hash } of payout.signed) this.#outSince.delete(hash)
     }
     for (const some of chunks(reports)) await core.report(some)
     await this.#sendAgain(missing, head)
-    for (const payout of stuck) await this.#replace(payout)
+    for (const [payout, isLost] of stuck) await this.#replace(payout, isLost)
   }
 
   #onUnknown({ payoutId }: PreparedPayout, message: string): void {
@@ -241,22 +244,47 @@ export class Pipeline {
     for (const [index, outcome] of outcomes.entries()) {
       const payout = at(missing, index)
       const isUnderpriced = outcome.kind === 'refused' && outcome.code === 'underpriced'
-      if (isUnderpriced && (payout.nonce === null || payout.nonce === head)) await this.#replace(payout)
+      if (isUnderpriced && (payout.nonce === null || payout.nonce === head)) await this.#replace(payout, false)
     }
   }
 
-  async #replace(payout: PreparedPayout): Promise<void> {
+  /**
+   * What cannot be signed again holds up nobody else. When nothing that was signed can ever be mined (`isLost`) and the
+   * signer says no, a person has to look; otherwise it may still be mined as it is.
+   */
+  async #replace(payout: PreparedPayout, isLost: boolean): Promise<void> {
     const { core, chain, limits, log, wallet } = this.#options
     const { payoutId } = payout
-    if (payout.signed.length >= limits.signaturesMax) {
-      log.error({ wallet, payoutId }, 'a payout is stuck and was signed as often as is allowed: see docs/operating.md')
-      return
+    try {
+      if (payout.signed.length >= limits.signaturesMax) {
+        throw new SignerRefused(
+          'signed_too_often',
+          `It was signed ${payout.signed.length} times, as often as is allowed.`,
+        )
+      }
+      const transaction = await chain.replace(openTransferOf(payout))
+      await core.report([signedReport(payout, transaction)])
+      this.counts.replaced += 1
+      await this.#send([transaction])
+    } catch (error) {
+      if (!(error instanceof SignerRefused) && !isOfTheMoment(error)) throw error
+      this.counts.unreplaced += 1
+      log.error({ wallet, payoutId, err: error }, 'a payout is stuck and is not signed again: see docs/payouts.md')
+      if (!isLost || !(error instanceof SignerRefused) || error.code === 'stopped') return
+      await core.report([{ type: 'lost', payoutId, because: error.code }])
     }
-    const transaction = await chain.replace(openTransferOf(payout))
-    await core.report([{ type: 'signed', payoutId, transaction }])
-    this.counts.replaced += 1
-    await this.#send([transaction])
   }
+}
+
+/** The chain, its price or the signer does not allow it now. */
+const isOfTheMoment = (error: unknown) =>
+  error instanceof SignerUnavailable || (error instanceof DomainError && replacedLater.has(error.code))
+
+const replacedLater = new Set(['not_lost', 'fee_cap_reached', 'fees_above_cap'])
+
+/** The core takes it only if the payout still is what the signer was asked for. */
+function signedReport({ payoutId, transferId, nonce, signed }: PreparedPayout, transaction: SignedTransaction): Report {
+  return { type: 'signed', payoutId, transferId, nonce, after: signed.at(-1)?.hash ?? null, transaction }
 }
 
 /** What the core is to hear of an observation; null when it knows already. */

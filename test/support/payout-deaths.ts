@@ -1,0 +1,60 @@
+// Where and how the process dies: every step of the pipeline, as often as is asked for, by the numbers of a seed.
+import type { Death } from './payouts.js'
+
+/** What changes something outside the pipeline: its answer can be lost after it took effect. */
+const effects = /prepare|report|bind|sign|replace|broadcast|watch$|reconcile|takeSnapshot/
+/** What the core decides: it can be lost before it reaches the disk. */
+const writes = /^(core\.(prepare|report|bind)|oversight\.(watch|reconcile|takeSnapshot)$)/
+
+/** A repeatable stream of numbers from 0 to 1. */
+export function drawing(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** Deaths still to come, by step and kind. */
+export class Deaths {
+  readonly counts = new Map<string, number>()
+
+  constructor(
+    private readonly times: number,
+    private readonly draw: () => number,
+    private readonly among = /./,
+  ) {}
+
+  readonly plan = (step: string): Death | null => {
+    if (!this.among.test(step)) return null
+    const kinds: Death[] = ['before']
+    if (effects.test(step)) kinds.push('after')
+    if (writes.test(step)) kinds.push('undurable')
+    for (const kind of kinds) this.counts.set(`${step} ${kind}`, this.#count(step, kind))
+    const open = kinds.filter((kind) => this.#count(step, kind) < this.times)
+    const kind = open[Math.floor(this.draw() * open.length)]
+    // The first steps of a round come by most often, and would keep it from ever reaching the last.
+    if (kind === undefined || this.draw() > (kinds.length === 1 ? 0.25 : 0.7)) return null
+    this.counts.set(`${step} ${kind}`, this.#count(step, kind) + 1)
+    return kind
+  }
+
+  get total(): number {
+    return [...this.counts.values()].reduce((sum, count) => sum + count, 0)
+  }
+
+  isDone(): boolean {
+    return [...this.counts.values()].every((count) => count >= this.times)
+  }
+
+  toString(): string {
+    const open = [...this.counts].filter(([, count]) => count < this.times)
+    return open.length === 0 ? `all ${this.counts.size}` : open.map(([step, count]) => `${step} ${count}`).join(', ')
+  }
+
+  #count(step: string, kind: Death): number {
+    return this.counts.get(`${step} ${kind}`) ?? 0
+  }
+}
