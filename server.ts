@@ -25,6 +25,7 @@ import { adminTreasuryRoutes } from './gateway/http/admin-treasury.js'
 import { authRoutes } from './gateway/http/auth.js'
 import { codeRoutes } from './gateway/http/codes.js'
 import { createMailing } from './gateway/http/mailing.js'
+import { payoutMails } from './gateway/http/payout-mails.js'
 import { scanRoutes, submitScan } from './gateway/http/scans.js'
 import { ClientAddresses } from './gateway/http/toolkit/client-address.js'
 import { defaultRateRules, RateLimiter } from './gateway/http/toolkit/rate-limit.js'
@@ -156,6 +157,7 @@ async function serve(
   })
   servePages(http.app)
   core.shard.subscribe((record) => sockets.publish(record))
+  core.shard.subscribe(payoutMails(services, mailing, settings.ADMIN_EMAIL))
   exposeGauges(metrics, core, services)
   const stopAsking = payouts === null ? () => {} : exposePayouts(metrics, payouts, log)
 

@@ -20,3 +20,10 @@ export function microOf(text: string): bigint {
   const [whole = '0', fraction = ''] = text.split('.')
   return BigInt(whole) * BigInt(MICRO_PER_USD) + BigInt(fraction.padEnd(6, '0'))
 }
+
+const dollars = new Intl.NumberFormat('en-US', { style: 'currency', currency: 'USD', maximumFractionDigits: 6 })
+
+/** As people read it: `$1,250.00`. */
+export function dollarsOf(micro: bigint): string {
+  return dollars.format(usdOf(micro))
+}

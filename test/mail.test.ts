@@ -48,6 +48,24 @@ t.test('every template says what happened', async (t) => {
       /^You earned a \$100\.00 comp$/,
       /You earned it for your 100th scan\./,
     ],
+    [
+      { ...base, template: 'comp-paid', data: { amount: '$100.00', address: '0xA1', transactionHash: '0xfe' } },
+      /^Your \$100\.00 comp was paid$/,
+      /wallet 0xA1\.\n\nTransaction: 0xfe/,
+    ],
+    [
+      { ...base, template: 'payouts-paused', data: { pool: 'member', because: 'discrepancy', pausedAtMs: START_MS } },
+      /^Payouts of the pool member are paused$/,
+      /since 2026-01-01 00:00 UTC. The reason: discrepancy\./,
+    ],
+    [
+      {
+        ...{ ...base, template: 'treasury-discrepancy' as const },
+        data: { pool: 'member', height: 7, onChain: '$90.00', ledger: '$100.00', difference: '-$10.00' },
+      },
+      /^Ledger and chain differ in the pool member$/,
+      /At block 7 the wallet holds \$90\.00, the ledger says \$100\.00: -\$10\.00 off/,
+    ],
   ]
   for (const [mail, subject, text] of mails) t.match(compose(mail, sender), { subject, text })
 })

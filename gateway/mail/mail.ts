@@ -6,6 +6,17 @@ export interface MailData {
   readonly 'account-locked': { readonly failedLogins: number; readonly unlocksAtMs: number }
   /** `amount` as people read it (`$100.00`); `reason` completes the sentence "You earned it …". */
   readonly 'comp-awarded': { readonly amount: string; readonly reason: string }
+  readonly 'comp-paid': { readonly amount: string; readonly address: string; readonly transactionHash: string }
+  /** To administrators, who may have written the reason. */
+  readonly 'payouts-paused': { readonly pool: string; readonly because: string; readonly pausedAtMs: number }
+  /** Amounts as people read them. */
+  readonly 'treasury-discrepancy': {
+    readonly pool: string
+    readonly height: number
+    readonly onChain: string
+    readonly ledger: string
+    readonly difference: string
+  }
 }
 
 export type MailTemplate = keyof MailData

@@ -31,6 +31,12 @@ function render(mail: Mail, brand: string): RenderedMail {
       return accountLocked(mail.data, brand)
     case 'comp-awarded':
       return compAwarded(mail.data, brand)
+    case 'comp-paid':
+      return compPaid(mail.data, brand)
+    case 'payouts-paused':
+      return payoutsPaused(mail.data, brand)
+    case 'treasury-discrepancy':
+      return treasuryDiscrepancy(mail.data, brand)
   }
 }
 
@@ -84,6 +90,39 @@ export function compAwarded(data: MailData['comp-awarded'], brand: string): Rend
   return {
     subject: `You earned a ${data.amount} comp`,
     text: letter(brand, `Congratulations! A comp of ${data.amount} is yours.`, `You earned it ${data.reason}.`),
+  }
+}
+
+export function compPaid(data: MailData['comp-paid'], brand: string): RenderedMail {
+  return {
+    subject: `Your ${data.amount} comp was paid`,
+    text: letter(
+      brand,
+      `Your comp of ${data.amount} is in your wallet ${data.address}.`,
+      `Transaction: ${data.transactionHash}`,
+    ),
+  }
+}
+
+export function payoutsPaused(data: MailData['payouts-paused'], brand: string): RenderedMail {
+  return {
+    subject: `Payouts of the pool ${data.pool} are paused`,
+    text: letter(
+      brand,
+      `Nothing is signed for the pool ${data.pool} since ${moment(data.pausedAtMs)}. The reason: ${data.because}.`,
+      'What is out is followed to its end. docs/payouts.md says what each reason means and what to do.',
+    ),
+  }
+}
+
+export function treasuryDiscrepancy(data: MailData['treasury-discrepancy'], brand: string): RenderedMail {
+  return {
+    subject: `Ledger and chain differ in the pool ${data.pool}`,
+    text: letter(
+      brand,
+      `At block ${data.height} the wallet holds ${data.onChain}, the ledger says ${data.ledger}: ${data.difference} off.`,
+      'Its payouts are paused. Find out why before you resume them: docs/payouts.md.',
+    ),
   }
 }
 

@@ -1,5 +1,7 @@
 /** Everything the server says to clients, in the words of the wire. Times are ISO 8601, amounts USD. */
 import type { DefaultEventsMap, Namespace, Server, Socket } from 'socket.io'
+import type { payoutSettled } from '../../actors/payout/facts.js'
+import type { treasurySnapshotTaken } from '../../actors/treasury/facts.js'
 import type { compAwarded, scanAccepted, sessionClosed, TierName, tierChanged } from '../../actors/user/facts.js'
 import { usdOf } from '../money.js'
 import type { Member } from './members.js'
@@ -8,6 +10,8 @@ import type { Position } from './stream.js'
 export type ScanAccepted = ReturnType<typeof scanAccepted.make>
 export type CompAwarded = ReturnType<typeof compAwarded.make>
 export type TierChanged = ReturnType<typeof tierChanged.make>
+export type PayoutSettled = ReturnType<typeof payoutSettled.make>
+export type TreasurySnapshotTaken = ReturnType<typeof treasurySnapshotTaken.make>
 export type SessionClosed = ReturnType<typeof sessionClosed.make>
 
 /** An event as it is sent and as it is kept for those who missed it. */
@@ -28,6 +32,13 @@ interface Velocity extends Position {
   readonly at: string
 }
 
+/** What a wallet of the treasury holds on chain. */
+interface TreasuryBalance extends Position {
+  readonly pool: string
+  readonly balance: number
+  readonly at: string
+}
+
 /** Nothing in it tells who it was (BJ-INS-11). */
 export type FeedItem =
   | { readonly kind: 'scan'; readonly text: string; readonly at: string; readonly count: number }
@@ -38,6 +49,7 @@ export type FeedItem =
       readonly comp_type: string
       readonly amount: number
     }
+  | { readonly kind: 'payout'; readonly text: string; readonly at: string; readonly amount: number }
   | { readonly kind: 'tier'; readonly text: string; readonly at: string; readonly tier: TierName }
 
 /** What every so many scans win. */
@@ -71,6 +83,7 @@ interface ServerEvents extends SocketEnd {
   counter: (counter: Counter) => void
   feed: (item: FeedItem & Position) => void
   velocity: (velocity: Velocity) => void
+  treasury: (balance: TreasuryBalance) => void
 }
 
 export type PersonalEvent = 'scan:accepted' | 'comp:awarded' | 'tier:changed'
@@ -163,6 +176,12 @@ export function scanItem(count: number, atMs: number): FeedItem {
 export function compItem({ compType, amount }: CompAwarded, atMs: number): FeedItem {
   const usd = usdOf(amount)
   return { kind: 'comp', text: compText(compType, usd), at: isoTime(atMs), comp_type: compType, amount: usd }
+}
+
+/** Without the transaction: the chain would tell whose wallet it was. */
+export function payoutItem({ amount }: PayoutSettled, atMs: number): FeedItem {
+  const usd = usdOf(amount)
+  return { kind: 'payout', text: `${dollars.format(usd)} was paid out`, at: isoTime(atMs), amount: usd }
 }
 
 export function tierItem({ to }: TierChanged, atMs: number): FeedItem {

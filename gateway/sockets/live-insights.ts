@@ -6,17 +6,20 @@
  */
 import { tierNames } from '../../actors/user/facts.js'
 import type { Environment } from '../../engine/store.js'
+import { usdOf } from '../money.js'
 import { type Commands, resumeCommand } from './client-in.js'
 import type {
   CompAwarded,
   FeedEntry,
   FeedItem,
   Milestone,
+  PayoutSettled,
   ServerSocket,
   SocketNamespace,
   TierChanged,
+  TreasurySnapshotTaken,
 } from './client-out.js'
-import { compItem, isoTime, scanItem, tierItem } from './client-out.js'
+import { compItem, isoTime, payoutItem, scanItem, tierItem } from './client-out.js'
 import { Coalescer } from './coalescer.js'
 import type { SocketMetrics } from './metrics.js'
 import type { ScanVelocity } from './scan-velocity.js'
@@ -57,6 +60,7 @@ export class LiveInsights {
   #untoldScans = 0
   #members = 0
   #velocityOffset = 0
+  #treasuryOffset = 0
   #cancelVelocity: (() => void) | undefined
 
   constructor(options: LiveInsightsOptions) {
@@ -85,6 +89,20 @@ export class LiveInsights {
 
   compAwarded(fact: CompAwarded, atMs: number): void {
     this.#tell(compItem(fact, atMs))
+  }
+
+  /** BJ-WS-09 */
+  compPaid(fact: PayoutSettled, atMs: number): void {
+    this.#tell(payoutItem(fact, atMs))
+  }
+
+  /** BJ-WS-04: what a wallet of the treasury holds, to members. */
+  treasurySeen({ pool, onChain }: TreasurySnapshotTaken, atMs: number): void {
+    const { namespace, epoch, metrics } = this.#options
+    this.#treasuryOffset += 1
+    const balance = { pool, balance: usdOf(onChain), at: isoTime(atMs), epoch, offset: this.#treasuryOffset }
+    namespace.to(MEMBERS).emit('treasury', balance)
+    metrics.published('treasury')
   }
 
   /** Only rises are announced: a quarter's end lowers thousands at once, and nobody's fall is the public's business. */

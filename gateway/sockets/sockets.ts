@@ -18,6 +18,7 @@ import { type CommandOptions, type Commands, handshake, serveCommands } from './
 import {
   type CompAwarded,
   milestonesOf,
+  type PayoutSettled,
   type PersonalEntry,
   type ScanAccepted,
   type ServerSocket,
@@ -25,6 +26,7 @@ import {
   type SocketNamespace,
   type SocketServer,
   type TierChanged,
+  type TreasurySnapshotTaken,
 } from './client-out.js'
 import { CommandsUnderWay } from './commands-under-way.js'
 import { Connections } from './connections.js'
@@ -207,8 +209,10 @@ interface Audience {
   readonly members: Members
 }
 
+type Told = ScanAccepted | CompAwarded | TierChanged | PayoutSettled | TreasurySnapshotTaken | SessionClosed
+
 function publish({ input, facts }: TurnRecord, { live, personal, members }: Audience): void {
-  for (const fact of facts as readonly (ScanAccepted | CompAwarded | TierChanged | SessionClosed)[]) {
+  for (const fact of facts as readonly Told[]) {
     switch (fact.type) {
       case 'scan.accepted':
         live.scanAccepted(fact.ordinal, input.at)
@@ -221,6 +225,12 @@ function publish({ input, facts }: TurnRecord, { live, personal, members }: Audi
       case 'tier.changed':
         live.tierChanged(fact, input.at)
         personal.tell(fact, input.at)
+        break
+      case 'payout.settled':
+        if (fact.kind === 'comp') live.compPaid(fact, input.at)
+        break
+      case 'treasury.snapshot_taken':
+        live.treasurySeen(fact, input.at)
         break
       case 'session.closed':
         members.endSession(fact.sessionId, fact.because)
