@@ -14,6 +14,12 @@ const SCANS_PER_MEMBER = 45
 const SIGNUPS_AT_ONCE = 8
 /** Of a hundred scans, so many carry a used code or one that does not exist. */
 const BAD_SCANS_PERCENT = 3
+/** BJ-COMP-01…03 */
+const CRYPTO_PRIZES = [
+  { every: 500, dollars: 100 },
+  { every: 7_500, dollars: 1_000 },
+  { every: 125_000, dollars: 10_000 },
+]
 const cities = [
   { lat: 40.71, lng: -74.01 },
   { lat: 34.05, lng: -118.24 },
@@ -27,6 +33,7 @@ export async function runTraffic(api: ApiClient, { rate, seconds }: { rate: numb
   const scans = Math.ceil(rate * seconds)
   const tokens = await signUpMembers(api, Math.max(10, Math.ceil(scans / SCANS_PER_MEMBER)))
   const codes = await activeCodes(api, scans)
+  await fundPrizes(api, scans)
   const { hostname, port } = new URL(api.url)
   const host = `${hostname}:${port}`
   const senders = tokens.map((token) => prepareRequest({ method: 'POST', path: '/v1/scans/submit', host, token }))
@@ -68,6 +75,13 @@ export async function runTraffic(api: ApiClient, { rate, seconds }: { rate: numb
       unit: '',
     })),
   ])
+}
+
+/** Money for every prize that so many scans can win. */
+async function fundPrizes(api: ApiClient, scans: number): Promise<void> {
+  const dollars = CRYPTO_PRIZES.reduce((sum, { every, dollars: prize }) => sum + Math.ceil(scans / every) * prize, 0)
+  const body = { pool: 'member', amount: String(dollars), reference: `traffic ${Date.now()}` }
+  await api.post('/v1/admin/treasury/fund', body, z.unknown())
 }
 
 function scanOf(codes: readonly string[], index: number, member: number) {
