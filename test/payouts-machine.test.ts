@@ -191,3 +191,20 @@ t.test('S2, BJ-T39 retried only from failed, as another transfer; approvals are 
   t.match(await bank.stand(), { held: 0n, paid: 5n, nextNonce: 2 })
   await refused()
 })
+
+t.test(
+  'a block with more payments than a turn takes otherwise is looked at whole, and each is credited once',
+  async (t) => {
+    const bank = await Bank.open()
+    const before = (await bank.stand()).available
+    const deposits = Array.from({ length: 300 }, (_, i) => ({
+      hash: `0x${i}`,
+      height: 11,
+      counterparty: '0xc',
+      amount: 1n,
+    }))
+    const block = { pool: WALLET, from: 11, through: 11, deposits, withdrawals: [] } as const
+    for (let time = 0; time < 2; time++) await bank.world.run(bank.commands.watch, { ...block, deposits })
+    t.equal((await bank.stand()).available, before + 300n)
+  },
+)

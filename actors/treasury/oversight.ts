@@ -11,8 +11,9 @@ import { foreignTransferSeen, type Pool, pool, treasuryReconciled, treasurySnaps
 import { deposit } from './ledger.js'
 import { treasuryOf } from './machine.js'
 
-/** Payments looked at in one turn. */
+/** Payments looked at in one turn, unless a single block has more: blocks are not divided. */
 export const MOVEMENTS_PER_TURN_MAX = 200
+const MOVEMENTS_PER_BLOCK_MAX = 20_000
 
 export interface OversightRules {
   /** How far the daily comparison may be off, in minor units (BJ-REC-01). */
@@ -42,8 +43,8 @@ export function oversightCommands(
       pool,
       from: z.number().int(),
       through: z.number().int(),
-      deposits: z.array(movement).max(MOVEMENTS_PER_TURN_MAX),
-      withdrawals: z.array(movement).max(MOVEMENTS_PER_TURN_MAX),
+      deposits: z.array(movement).max(MOVEMENTS_PER_BLOCK_MAX),
+      withdrawals: z.array(movement).max(MOVEMENTS_PER_BLOCK_MAX),
     }),
     who: 'system',
     actors: () => [],

@@ -201,26 +201,31 @@ export class Pipeline {
     }
     const { core, chain } = this.#options
     const observations = await chain.observe(open.map(openTransferOf))
-    const reports: Report[] = []
-    const missing: PreparedPayout[] = []
-    const stuck: (readonly [payout: PreparedPayout, isLost: boolean])[] = []
     const head = (await chain.nonces())?.mined
-    for (const [index, payout] of open.entries()) {
-      const seen = at(observations, index)
-      const report = reportOn(payout, seen)
-      if (report !== null) reports.push(report)
-      if (seen.kind === 'missing') missing.push(payout)
-      if (seen.kind === 'lost' && seen.because === 'expired') stuck.push([payout, true])
-      // Only the first in line can be stuck: the others wait for it.
-      const isFirst = payout.nonce === null || payout.nonce === head
-      if (seen.kind === 'pending' && isFirst && this.#isOverdue(payout)) stuck.push([payout, false])
-      if (seen.kind === 'unknown') this.#onUnknown(payout, seen.message)
-      if (seen.kind === 'final' || seen.kind === 'lost')
-        for (const { hash } of payout.signed) this.#outSince.delete(hash)
-    }
+    const seen = open.map((payout, index) => ({ payout, observation: at(observations, index) }))
+    for (const { payout, observation } of seen) this.#note(payout, observation)
+    const reports = seen.flatMap(({ payout, observation }) => reportOn(payout, observation) ?? [])
     for (const some of chunks(reports)) await core.report(some)
-    await this.#sendAgain(missing, head)
-    for (const [payout, isLost] of stuck) await this.#replace(payout, isLost)
+    const missing = seen.filter(({ observation }) => observation.kind === 'missing')
+    await this.#sendAgain(
+      missing.map(({ payout }) => payout),
+      head,
+    )
+    for (const { payout, observation } of seen) {
+      const isLost = observation.kind === 'lost' && observation.because === 'expired'
+      if (isLost || this.#isStuck(payout, observation, head)) await this.#replace(payout, isLost)
+    }
+  }
+
+  #note(payout: PreparedPayout, seen: Observation): void {
+    if (seen.kind === 'unknown') this.#onUnknown(payout, seen.message)
+    if (seen.kind === 'final' || seen.kind === 'lost') for (const { hash } of payout.signed) this.#outSince.delete(hash)
+  }
+
+  /** Only the first in line can be: the others wait for it. */
+  #isStuck(payout: PreparedPayout, { kind }: Observation, head: number | undefined): boolean {
+    const isFirst = payout.nonce === null || payout.nonce === head
+    return kind === 'pending' && isFirst && this.#isOverdue(payout)
   }
 
   #onUnknown({ payoutId }: PreparedPayout, message: string): void {

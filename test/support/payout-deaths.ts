@@ -3,7 +3,7 @@ import type { Death } from './payouts.js'
 
 /** What changes something outside the pipeline: its answer can be lost after it took effect. */
 const effects = /prepare|report|bind|sign|replace|broadcast|watch$|reconcile|takeSnapshot/
-/** What the core decides: it can be lost before it reaches the disk. */
+/** What the core decides: half of the deaths before it took effect lose it on its way to the disk. */
 const writes = /^(core\.(prepare|report|bind)|oversight\.(watch|reconcile|takeSnapshot)$)/
 
 /** A repeatable stream of numbers from 0 to 1. */
@@ -31,14 +31,13 @@ export class Deaths {
     if (!this.among.test(step)) return null
     const kinds: Death[] = ['before']
     if (effects.test(step)) kinds.push('after')
-    if (writes.test(step)) kinds.push('undurable')
     for (const kind of kinds) this.counts.set(`${step} ${kind}`, this.#count(step, kind))
     const open = kinds.filter((kind) => this.#count(step, kind) < this.times)
     const kind = open[Math.floor(this.draw() * open.length)]
     // The first steps of a round come by most often, and would keep it from ever reaching the last.
-    if (kind === undefined || this.draw() > (kinds.length === 1 ? 0.25 : 0.7)) return null
+    if (kind === undefined || this.draw() > (kinds.length === 1 ? 0.3 : 0.8)) return null
     this.counts.set(`${step} ${kind}`, this.#count(step, kind) + 1)
-    return kind
+    return kind === 'before' && writes.test(step) && this.draw() < 0.5 ? 'undurable' : kind
   }
 
   get total(): number {

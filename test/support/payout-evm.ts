@@ -49,7 +49,7 @@ export function evmBench(evm: EvmWorld, endpoints = evm.endpoints) {
 
   const faults: ChainFaults = {
     loseAnswersToSending: (times) => {
-      for (const node of evm.nodes) node.dropAnswers('eth_sendRawTransaction', 'hang', times)
+      for (const node of evm.nodes) node.dropAnswers('eth_sendRawTransaction', 'cut', times)
     },
     setDown: (isDown) => {
       for (const node of evm.nodes) node.setDown(isDown)

@@ -12,6 +12,7 @@ import { type FaultyNode, faultyNode, hangUp, loseAnswer, SOL, someone, tokensOf
 const SLOTS_AT_ONCE = 12
 const DECIMALS = 6
 
+/** With no `nodes` before it, the chain itself is asked. */
 export async function solanaBench(t: TestScope, nodes = 1) {
   const chain = await startSolanaDev({ slotMs: 0 })
   t.teardown(() => chain.stop())
@@ -41,7 +42,12 @@ export async function solanaBench(t: TestScope, nodes = 1) {
     },
     openWallet: (signer) =>
       SolanaWallet.connect({
-        ...{ wallet: 'member', signer, chain: 'solana:local', urls: proxies.map(({ url }) => url) },
+        ...{
+          wallet: 'member',
+          signer,
+          chain: 'solana:local',
+          urls: nodes === 0 ? [chain.url] : proxies.map(({ url }) => url),
+        },
         ...{ asset: { symbol: 'USDT', mint }, isDevelopmentKey: true, restMaxMs: 20, timeoutMs: 1_000 },
       }),
     give: async (address, amount) => void (await chain.mintTo(mint, address, amount)),

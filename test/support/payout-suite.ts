@@ -8,6 +8,7 @@ import { Deaths, drawing } from './payout-deaths.js'
 import { WALLET } from './payout-program.js'
 import { type ChainBench, PayoutWorld, type PayoutWorldOptions } from './payouts.js'
 
+const PAYOUTS_A_LIFE = 12
 export const FUNDS = 20_000n * USDT
 
 /** What every chain can be made to do. */
@@ -42,7 +43,7 @@ export function crashHazards(t: Tap, bench: ChainBench, times: number): void {
     for (let life = 0; life < 150 && (life === 0 || !deaths.isDone()); life++) {
       const world = await open(t, bench, { payouts: { perMinuteMax: 1_000 } })
       world.plan = deaths.plan
-      for (let payout = 1; payout <= 16; payout++) {
+      for (let payout = 1; payout <= PAYOUTS_A_LIFE; payout++) {
         world.plan = () => null
         await world.owe(BigInt(payout * 7 + life))
         world.plan = deaths.plan
@@ -54,7 +55,7 @@ export function crashHazards(t: Tap, bench: ChainBench, times: number): void {
       const { problems, settled } = await audit(world, FUNDS)
       if (problems.length > 0) t.same(problems, [], `life ${life}`)
       paid += settled
-      if (settled !== 16) t.equal(settled, 16, `all of life ${life} are paid`)
+      if (settled !== PAYOUTS_A_LIFE) t.equal(settled, PAYOUTS_A_LIFE, `all of life ${life} are paid`)
     }
     t.ok(deaths.isDone(), `each step ${times} times: ${deaths}`)
     t.comment(`${deaths.total} crashes at ${deaths.counts.size} points, ${paid} payouts, each paid once`)

@@ -279,8 +279,8 @@ export class PayoutWorld {
   async settle(until: () => Promise<boolean> = () => this.isQuiet()): Promise<void> {
     for (let round = 0; round < ROUNDS_MAX; ) {
       const { crashes } = this
-      await this.round()
-      if (await until()) return
+      const underWay = await this.round()
+      if (underWay >= 0 && (await until())) return
       // A round in which it died does not count.
       if (crashes === this.crashes) round += 1
       await this.pass()

@@ -1,0 +1,8 @@
+// Hunts, on the real Solana VM: a payout that is paid twice or never because the process died, at whatever moment.
+import t from 'tap'
+import { solanaBench } from './support/payout-solana.js'
+import { crashHazards } from './support/payout-suite.js'
+
+t.setTimeout(600_000)
+const { bench } = await solanaBench(t, 0)
+crashHazards(t, bench, 50)
