@@ -1,6 +1,6 @@
 // Hunts, on the real anvil: a payout that is paid twice or never, a hold nobody releases, a nonce that is missing.
 import t from 'tap'
-import { getAddress, type Hex, parseGwei } from 'viem'
+import { type Hex, parseGwei } from 'viem'
 import { barOnTestToken } from '../chain/dev/evm-token.js'
 import { evmWorld, newAddress } from './support/evm.js'
 import { evmBench } from './support/payout-evm.js'
@@ -129,22 +129,20 @@ t.test(
 
 t.test('S3 a payee that reverts: failed, its hold released; tried again once it is lifted, it pays', async (t) => {
   const world = await open(t, bench)
-  const payouts = [await world.owe(3n), await world.owe(5n), await world.owe(7n)]
-  const [, barred] = payouts
+  const barred = newAddress()
+  const payouts = [await world.owe(3n), await world.owe(5n, barred), await world.owe(7n)]
   await world.round()
-  await barOnTestToken(client, getAddress(barred?.to ?? ''), true)
+  // Out of the way of the block that bars the payee.
   for (const { payoutId } of payouts) {
-    const [bytes] = (await world.detail(payoutId)).signed
-    await client.sendRawTransaction({ serializedTransaction: bytes?.raw as Hex }).catch(() => {})
+    for (const hash of await hashes(world, payoutId)) await client.dropTransaction({ hash })
   }
+  await barOnTestToken(client, barred, true)
   await world.settle()
-  t.match(await world.states(...payouts), /^settled (failed|settled) settled$/)
-  const [before] = [(await world.detail(barred?.payoutId ?? '')).state]
-  await mustAddUp(t, world, before === 'failed' ? 1 : 0)
-  if (before !== 'failed') return
+  t.equal(await world.states(...payouts), 'settled failed settled')
   t.equal((await world.stand()).held, 0n)
-  await barOnTestToken(client, getAddress(barred?.to ?? ''), false)
-  await world.retry(barred?.payoutId ?? '')
+  await mustAddUp(t, world, 1)
+  await barOnTestToken(client, barred, false)
+  await world.retry(payouts[1]?.payoutId ?? '')
   await world.settle()
   t.equal(await world.states(...payouts), 'settled settled settled')
   await mustAddUp(t, world)
