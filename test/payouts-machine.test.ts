@@ -203,8 +203,8 @@ t.test(
       counterparty: '0xc',
       amount: 1n,
     }))
-    const block = { pool: WALLET, from: 11, through: 11, deposits, withdrawals: [] } as const
-    for (let time = 0; time < 2; time++) await bank.world.run(bank.commands.watch, { ...block, deposits })
+    const block = { pool: WALLET, from: 11, through: 11 } as const
+    for (let time = 0; time < 2; time++) await bank.world.run(bank.commands.watch, { ...block, deposits, withdrawals: [] })
     t.equal((await bank.stand()).available, before + 300n)
   },
 )
