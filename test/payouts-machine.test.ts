@@ -204,7 +204,8 @@ t.test(
       amount: 1n,
     }))
     const block = { pool: WALLET, from: 11, through: 11 } as const
-    for (let time = 0; time < 2; time++) await bank.world.run(bank.commands.watch, { ...block, deposits, withdrawals: [] })
+    const seen = { ...block, deposits, withdrawals: [] }
+    for (let time = 0; time < 2; time++) await bank.world.run(bank.commands.watch, seen)
     t.equal((await bank.stand()).available, before + 300n)
   },
 )
