@@ -124,7 +124,7 @@ t.test('S4, BJ-TRS-07 more than $500,000 in any hour pauses: nothing is prepared
   t.equal((await later.stand()).pausedBecause, null, 'the hour is over')
 })
 
-t.test('S4 the hour and the minute never forget early: any times and amounts', (t) => {
+t.test('S4 the hour and the minute never forget early: whatever the times and amounts', (t) => {
   const times = fc.array(fc.tuple(fc.nat({ max: 3 * HOUR }), fc.integer({ min: 1, max: 9 })), { maxLength: 30 })
   const context = { prepared: [], hour: [] } as never as Parameters<typeof preparedWithinMinute>[0]
   fc.assert(
