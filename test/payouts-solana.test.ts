@@ -56,6 +56,22 @@ t.test('one that is expired and that the signer never signs again holds up nobod
   await mustAddUp(t, world)
 })
 
+t.test('one that was signed too often without being heard is held for a person, and the rest flows', async (t) => {
+  let unheard = ''
+  const disguise = (wallet: ChainWallet) =>
+    instead(wallet, 'sign', async (transfers) => {
+      if (!transfers.some(({ payoutId }) => payoutId === unheard)) return wallet.sign(transfers)
+      throw new SignerRefused('too_many_signatures', 'signed as often as the policy allows', unheard, [unheard])
+    })
+  const world = await open(t, bench, { disguise })
+  const held = await world.owe(3n)
+  unheard = held.payoutId
+  const next = await world.owe(5n)
+  await world.settle()
+  t.equal(await world.states(held, next), 'review settled')
+  await mustAddUp(t, world, 1)
+})
+
 t.test('S2 a payee that becomes a mint: refused, held, and the rest flows', async (t) => {
   const world = await open(t, bench)
   const payouts = [await world.owe(3n), await world.owe(5n, mint), await world.owe(7n)]

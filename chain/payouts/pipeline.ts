@@ -164,12 +164,15 @@ export class Pipeline {
 
   /**
    * The signer will never sign one of these, so its nonce and those after it are given anew. What it signed before, and
-   * whose answer was lost, keeps its nonce for ever (S2).
+   * whose answer was lost, keeps its nonce for ever (S2). Where there are no nonces, nothing keeps it: bytes that the core
+   * never had were never sent.
    */
   async #putBack(some: readonly PreparedPayout[], refusal: SignerRefused): Promise<void> {
     const { payoutId: refusedId, code, signedBefore } = refusal
     const refused = some.findIndex(({ transferId }) => transferId === refusedId)
-    const free = some.slice(refused).filter(({ transferId }) => !signedBefore.includes(transferId))
+    const keeps = ({ transferId, nonce }: PreparedPayout) =>
+      signedBefore.includes(transferId) && (nonce !== null || transferId !== refusedId)
+    const free = some.slice(refused).filter((payout) => !keeps(payout))
     if (refused < 0 || free[0]?.transferId !== refusedId) throw refusal
     this.counts.refused += 1
     await this.#options.core.report(

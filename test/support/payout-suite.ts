@@ -41,7 +41,7 @@ export function crashHazards(t: Tap, bench: ChainBench, times: number): void {
     const deaths = new Deaths(times, drawing(20_261_121))
     let paid = 0
     for (let life = 0; life < 150 && (life === 0 || !deaths.isDone()); life++) {
-      const world = await open(t, bench, { payouts: { perMinuteMax: 1_000 } })
+      const world = await open(t, bench, { payouts: { perMinuteMax: 1_000 }, signaturesMax: 1_000 })
       world.plan = deaths.plan
       for (let payout = 1; payout <= PAYOUTS_A_LIFE; payout++) {
         world.plan = () => null

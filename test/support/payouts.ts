@@ -50,6 +50,8 @@ export interface PayoutWorldOptions {
   readonly stuckAfterMs?: number
   /** What the signer's own policy allows in one payout. */
   readonly signerPayoutMax?: bigint
+  /** A process that dies fifty times with one payout's signature in hand needs as many. */
+  readonly signaturesMax?: number
   /** Instead of the wallet itself. */
   readonly disguise?: (chain: ChainWallet) => ChainWallet
 }
@@ -144,7 +146,8 @@ export class PayoutWorld {
     const policy = localPolicy([WALLET], bench.local)
     const strict = ([name, rules]: [string, WalletPolicy]): [string, WalletPolicy] => {
       const { payout } = rules.limits
-      return [name, { ...rules, limits: { ...rules.limits, payout: payoutMax ?? payout } }]
+      const { signaturesMax = rules.signaturesMax } = this.options
+      return [name, { ...rules, signaturesMax, limits: { ...rules.limits, payout: payoutMax ?? payout } }]
     }
     return SignerService.open({
       directory: folder,
