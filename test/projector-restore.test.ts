@@ -2,16 +2,20 @@
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
-import { CodeBook, type CodeDelta, type CodeStatus, runsOf } from '../actors/codes/code-book.js'
+import { CodeBook, type CodeStatus, runsOf } from '../actors/codes/code-book.js'
 import { Directory, type DirectoryDelta, keyOf, type NameKind } from '../actors/members/directory.js'
+import { type OpenPayoutDelta, OpenPayouts, openStates } from '../actors/payout/open-payouts.js'
+import { type Pool, pools } from '../actors/treasury/facts.js'
 import { UnfundedComps, type UnfundedDelta } from '../actors/treasury/unfunded-comps.js'
 import { alarmId } from '../engine/alarms.js'
 import type { Fact } from '../engine/fact.js'
 import type { Alarm, AlarmChange, Message, TurnRecord } from '../engine/record.js'
+import type { Table } from '../engine/table.js'
 import { defaultProjectorLimits } from '../persistence/projector/limits.js'
 import { readCheckpoint } from '../persistence/restore/checkpoint.js'
 import { restoreCodeBook } from '../persistence/restore/code-book.js'
 import { restoreDirectory } from '../persistence/restore/directory.js'
+import { restoreOpenPayouts } from '../persistence/restore/open-payouts.js'
 import { inOneSnapshot } from '../persistence/restore/snapshot.js'
 import { restoreUnfundedComps } from '../persistence/restore/unfunded-comps.js'
 import { PostgresStore } from '../persistence/store.js'
@@ -52,6 +56,12 @@ const step = fc.oneof(
   fc.record({ do: fc.constant('scan' as const), pick: fc.nat(), device: fc.nat({ max: 63 }) }),
   fc.record({ do: fc.constant('wait' as const), amount: fc.bigInt(1n, 10n ** 12n) }),
   fc.record({ do: fc.constant('fund' as const), pick: fc.nat() }),
+  fc.record({
+    do: fc.constant('payout' as const),
+    payout: small,
+    state: fc.constantFrom(...openStates, null),
+    amount: fc.bigInt(1n, 10n ** 12n),
+  }),
 )
 type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never
 type Of<Do extends Step['do']> = Extract<Step, { do: Do }>
@@ -67,6 +77,7 @@ class Oracle {
   readonly book = new CodeBook()
   readonly directory = new Directory()
   readonly unfunded = new UnfundedComps()
+  readonly open = new OpenPayouts()
   readonly names: { kind: NameKind; text: string; member: number }[] = []
   #scans = 0
   #texts = 0
@@ -102,6 +113,8 @@ class Oracle {
         const paid = pickOf([...this.unfunded.waiting()], step.pick)
         return paid === undefined ? {} : unfunded({ op: 'funded', compId: paid.compId })
       }
+      case 'payout':
+        return payout(step)
       default:
         return this.#codes(step)
     }
@@ -122,11 +135,8 @@ class Oracle {
       const reply = outcome.ok ? outcome.reply : undefined
       this.repeats.set(key, { at: record.input.at, seq: record.seq, forever, reply })
     }
-    for (const { table, delta } of record.deltas) {
-      if (table === 'codes') this.book.apply(delta as CodeDelta)
-      if (table === 'members') this.directory.apply(delta as DirectoryDelta)
-      if (table === 'unfunded-comps') this.unfunded.apply(delta as UnfundedDelta)
-    }
+    const tables: readonly Table<never>[] = [this.book, this.directory, this.unfunded, this.open]
+    for (const { table, delta } of record.deltas) tables.find(({ name }) => name === table)?.apply(delta as never)
   }
 
   #fire({ pick, again }: Of<'fire'>): Parts {
@@ -196,6 +206,22 @@ const told = (seq: number, count: number, args: unknown): Message[] =>
 const members = (deltas: DirectoryDelta[]): Parts => ({ deltas: deltas.map((delta) => ({ table: 'members', delta })) })
 const unfunded = (delta: UnfundedDelta): Parts => ({ deltas: [{ table: 'unfunded-comps', delta }] })
 
+function payout({ payout: number, state, amount }: Of<'payout'>): Parts {
+  const payoutId = `payout-${number}`
+  const wallet = pools[number % pools.length] as Pool
+  const delta: OpenPayoutDelta =
+    state === null
+      ? { op: 'over', payoutId }
+      : { op: 'is', payoutId, wallet, state, payee: `payee-${number % 2}`, amount }
+  return { deltas: [{ table: 'open-payouts', delta }] }
+}
+
+/** Every line of open payouts, in its order, with its total; and who waits for an address. */
+const openContents = (open: OpenPayouts) => [
+  ...pools.flatMap((pool) => openStates.map((state) => [[...open.in(pool, state)], open.total(pool, state)])),
+  ...[0, 1].map((payee) => open.waitingFor(`payee-${payee}`, 100)),
+]
+
 /** Everything a code book tells, row by row. */
 const bookContents = (book: CodeBook) =>
   Array.from({ length: book.size }, (_, row) => [book.code(row), book.status(row), book.device(row), book.batchOf(row)])
@@ -222,10 +248,12 @@ t.test('restored state equals the fold of the records, wherever batches end', as
     await close()
 
     const [book, directoryRestored, waiting] = [new CodeBook(), new Directory(), new UnfundedComps()]
+    const openPayouts = new OpenPayouts()
     const checkpoint = await inOneSnapshot(sql, async (tx) => {
       await restoreCodeBook(tx, book)
       await restoreDirectory(tx, directoryRestored)
       await restoreUnfundedComps(tx, waiting)
+      await restoreOpenPayouts(tx, openPayouts)
       return await readCheckpoint(tx, SHARD, ['counter'])
     })
     t.equal(checkpoint.appliedSeq, steps.length)
@@ -255,6 +283,7 @@ t.test('restored state equals the fold of the records, wherever batches end', as
       t.equal(directoryRestored.userIdOf(member), oracle.directory.userIdOf(member))
     }
     t.same([...waiting.waiting()], [...oracle.unfunded.waiting()])
+    t.same(openContents(openPayouts), openContents(oracle.open))
 
     const store = new PostgresStore(sql, SHARD)
     const loaded = await store.loadImages([...oracle.images.keys()].map(actorId))
