@@ -8,8 +8,10 @@
  */
 
 import type { Block, SignedTransaction } from '../actors/payout/transaction.js'
+import type { NodeHealth } from '../actors/wallet/node-health.js'
 
 export type { Block, SignedTransaction, Terms } from '../actors/payout/transaction.js'
+export type { NodeHealth } from '../actors/wallet/node-health.js'
 
 /** A transfer that was decided. Amounts are minor units of the wallet's asset. */
 export interface Transfer {
@@ -85,18 +87,6 @@ export interface UnsignedTransfer {
   readonly amount: bigint
   /** For the wallet of the member: EVM `{chainId, to, data, value, gas}`; Solana `{transaction}` in base64. */
   readonly transaction: Readonly<Record<string, string | number>>
-}
-
-/** A node of the chain as its answers show it (BJ-NODE-02). Null: not known. */
-export interface NodeHealth {
-  /** The host; never the whole address, that may carry the key of an account. */
-  readonly name: string
-  readonly usable: boolean
-  readonly height: number | null
-  readonly peers: number | null
-  readonly syncing: boolean | null
-  readonly latencyMs: number | null
-  readonly lastError: string | null
 }
 
 /** One wallet on one chain. Errors thrown are of the connection and mean that nothing is known. */

@@ -1,16 +1,7 @@
 /** What the routes ask of the chain. Every answer that cannot be had is a DomainError. Amounts are minor units. */
-import type { Pool } from '../actors/treasury/facts.js'
+import type { Pool, ReconciliationStatus } from '../actors/treasury/facts.js'
+import type { NodeHealth } from '../actors/wallet/node-health.js'
 import { DomainError } from '../engine/errors.js'
-
-export interface NodeHealth {
-  readonly name: string
-  readonly usable: boolean
-  readonly height: number | null
-  readonly peers: number | null
-  readonly syncing: boolean | null
-  readonly latencyMs: number | null
-  readonly lastError: string | null
-}
 
 /** A movement that its owner signs. */
 export interface MemberTransfer {
@@ -21,7 +12,7 @@ export interface MemberTransfer {
 }
 
 export interface Reconciled {
-  readonly status: 'balanced' | 'discrepancy' | 'pending'
+  readonly status: ReconciliationStatus
 }
 
 /** How the pipeline and the oversight of a pool are doing. */

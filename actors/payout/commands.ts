@@ -141,16 +141,11 @@ export function payoutCommands({ rules, open, access, secondFactor }: PayoutWorl
     },
   })
 
-  const byAdmin = {
-    input: z.object({ payoutId: z.string() }),
-    who: 'admin' as const,
-  }
-
   /** An administrator agrees to exactly this intent; enough of them, and it is paid (BJ-TRS-03, BJ-TRS-06). */
   const approve = defineCommand({
-    ...byAdmin,
     name: 'payout.approve',
     input: z.object({ payoutId: z.string(), payee: z.string(), intent: z.string() }),
+    who: 'admin',
     actors: ({ payoutId, payee: key }, who) => [payout.ref(payoutId), payee.ref(key), ...access.refsOf(who)],
     handle: (turn, { payoutId, intent }) => {
       const by = access.requireAdmin(turn)
@@ -172,9 +167,9 @@ export function payoutCommands({ rules, open, access, secondFactor }: PayoutWorl
 
   /** Ends what was not prepared yet; its hold is released. */
   const cancel = defineCommand({
-    ...byAdmin,
     name: 'payout.cancel',
     input: z.object({ payoutId: z.string(), because: z.string().max(200) }),
+    who: 'admin',
     actors: ({ payoutId }, who) => [payout.ref(payoutId), ...access.refsOf(who)],
     handle: (turn, { payoutId, because }) => {
       const by = access.requireAdmin(turn)
@@ -189,9 +184,9 @@ export function payoutCommands({ rules, open, access, secondFactor }: PayoutWorl
 
   /** Tries again what failed for good: it can never pay twice, because what failed can never be mined (BJ-T39). */
   const retry = defineCommand({
-    ...byAdmin,
     name: 'payout.retry',
     input: z.object({ payoutId: z.string(), payee: z.string() }),
+    who: 'admin',
     actors: ({ payoutId, payee: key }, who) => [payout.ref(payoutId), payee.ref(key), ...access.refsOf(who)],
     handle: (turn, { payoutId }) => {
       const by = access.requireAdmin(turn)

@@ -32,6 +32,10 @@ export const treasurySnapshotTaken = defineFact('treasury.snapshot_taken', z.obj
 
 /** `pending` until there is one. */
 export const reconciliationStatuses = ['balanced', 'discrepancy', 'pending'] as const
+export type ReconciliationStatus = (typeof reconciliationStatuses)[number]
+
+export const reconcileCause = z.enum(['daily', 'demand', 'continuous'])
+export type ReconcileCause = z.output<typeof reconcileCause>
 
 /** Daily, on demand, and all the time with no tolerance (BJ-REC-01, BJ-REC-02, BJ-JOB-03). */
 export const treasuryReconciled = defineFact(
@@ -40,7 +44,7 @@ export const treasuryReconciled = defineFact(
     ...comparison,
     difference: z.bigint(),
     status: z.enum(['balanced', 'discrepancy']),
-    cause: z.enum(['daily', 'demand', 'continuous']),
+    cause: reconcileCause,
   }),
 )
 

@@ -7,7 +7,14 @@ import { type Command, defineCommand } from '../../engine/command.js'
 import type { Turn } from '../../engine/turn.js'
 import type { OpenPayouts } from '../payout/open-payouts.js'
 import { wallet } from '../wallet/machine.js'
-import { foreignTransferSeen, type Pool, pool, treasuryReconciled, treasurySnapshotTaken } from './facts.js'
+import {
+  foreignTransferSeen,
+  type Pool,
+  pool,
+  reconcileCause,
+  treasuryReconciled,
+  treasurySnapshotTaken,
+} from './facts.js'
 import { deposit } from './ledger.js'
 import { treasuryOf } from './machine.js'
 
@@ -21,6 +28,7 @@ export interface OversightRules {
 }
 
 const movement = z.object({ hash: z.string(), height: z.number(), counterparty: z.string(), amount: z.bigint() })
+export type Movement = z.output<typeof movement>
 
 const holdings = {
   pool,
@@ -81,7 +89,7 @@ export function oversightCommands(
    */
   const reconcile = defineCommand({
     name: 'treasury.reconcile',
-    input: z.object({ ...holdings, cause: z.enum(['daily', 'demand', 'continuous']) }),
+    input: z.object({ ...holdings, cause: reconcileCause }),
     who: 'system',
     actors: () => [],
     handle: (turn, { cause, ...seen }) => {

@@ -9,22 +9,25 @@ import { treasuryOf } from '../treasury/machine.js'
 import type { MemberAccess } from '../user/access.js'
 import { type WalletContext, wallet } from './machine.js'
 
+/** A wallet as its chain shows it: transactions sent so far (null where there are no nonces), and its last final block. */
+const foundWallet = z.object({
+  chain: z.string(),
+  address: z.string(),
+  nonce: z.number().int().min(0).nullable(),
+  height: z.number().int().min(0),
+  /** What it holds there, in minor units. */
+  onChain: z.bigint(),
+})
+export type FoundWallet = z.output<typeof foundWallet>
+
 export function walletCommands({ open, access }: { open: OpenPayouts; access: MemberAccess }) {
   /**
-   * The pipeline starts: this is the wallet's address, and how many transactions the chain has seen of it (null where
-   * there are no nonces). More than we sent means that somebody else has the key: the wallet is paused (S4). `onChain` is
-   * what it holds at `height`, from where on its payments are watched.
+   * The pipeline starts, and this is its wallet. More transactions than we sent mean that somebody else has the key: the
+   * wallet is paused (S4). From `height` on its payments are watched.
    */
   const bind = defineCommand({
     name: 'wallet.bind',
-    input: z.object({
-      wallet: pool,
-      chain: z.string(),
-      address: z.string(),
-      nonce: z.number().int().min(0).nullable(),
-      height: z.number().int().min(0),
-      onChain: z.bigint(),
-    }),
+    input: foundWallet.extend({ wallet: pool }),
     who: 'system',
     actors: () => [],
     handle: (turn, found) => {
@@ -43,7 +46,7 @@ export function walletCommands({ open, access }: { open: OpenPayouts; access: Me
         if (!isSame && unbacked < 0n) deposit(turn, name, `opening ${address}`, -unbacked)
       }
       if (isForeign) turn.step(ref, { type: 'paused', because: 'foreign_transaction', by: 'system' })
-      return { paused: turn.value(ref) === 'paused' ? turn.context(ref).pausedBecause : null }
+      return null
     },
   })
 
@@ -74,10 +77,8 @@ export function walletCommands({ open, access }: { open: OpenPayouts; access: Me
   return { bind, pauseWallet, resumeWallet }
 }
 
-type Found = { readonly chain: string; readonly address: string; readonly nonce: number | null }
-
 /** Errors: `wallet_in_use` while payouts of another address are under way, `chain_behind` when the chain lacks some. */
-function checkFound(before: WalletContext, { chain, address, nonce }: Found, inFlight: number): void {
+function checkFound(before: WalletContext, { chain, address, nonce }: FoundWallet, inFlight: number): void {
   const isSame = before.address === address && before.chain === chain
   if (before.address !== null && !isSame && inFlight > 0) {
     const was = `${before.address} on ${before.chain}`

@@ -1,4 +1,5 @@
 /** One node: its calls, and what is known of its health. */
+import type { NodeHealth } from '../chain.js'
 import { type Answer, type Call, JsonRpc } from './json-rpc.js'
 import { NodeSilent, resultOf } from './node-errors.js'
 import { read } from './quantities.js'
@@ -14,19 +15,6 @@ export interface EndpointOptions {
   readonly batchSizeMax: number
   /** Milliseconds of a clock that never goes back. */
   readonly now: () => number
-}
-
-/** For metrics and the admin page. Null: not known, as some nodes do not tell. */
-export interface EndpointHealth {
-  /** The host; never the whole address, that may carry the key of an account. */
-  readonly name: string
-  /** It answers, is on our chain and keeps up. */
-  readonly usable: boolean
-  readonly height: number | null
-  readonly peers: number | null
-  readonly syncing: boolean | null
-  readonly latencyMs: number | null
-  readonly lastError: string | null
 }
 
 export class Endpoint {
@@ -88,7 +76,7 @@ export class Endpoint {
   }
 
   /** Asks for everything that metrics want. Never throws. */
-  async checkHealth(): Promise<EndpointHealth> {
+  async checkHealth(): Promise<NodeHealth> {
     const { options } = this
     await this.askHeight().catch((error) => this.fail(error instanceof Error ? error.message : String(error)))
     const [peers, syncing] = await this.#rpc.all([
@@ -101,7 +89,7 @@ export class Endpoint {
     return this.health(true)
   }
 
-  health(keepsUp: boolean): EndpointHealth {
+  health(keepsUp: boolean): NodeHealth {
     return {
       name: this.name,
       usable: this.rested && keepsUp && this.#onOurChain !== false,

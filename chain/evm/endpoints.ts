@@ -7,7 +7,8 @@
  * N3 A node that fails is passed over for a while; when all have failed, all are asked.
  */
 import { DomainError } from '../../engine/errors.js'
-import { Endpoint, type EndpointHealth } from './endpoint.js'
+import type { NodeHealth } from '../chain.js'
+import { Endpoint } from './endpoint.js'
 import type { Answer, Call } from './json-rpc.js'
 import { NodeError, NodeSilent, resultOf } from './node-errors.js'
 import { read, toQuantity } from './quantities.js'
@@ -136,12 +137,12 @@ export class Endpoints {
   }
 
   /** As last seen. */
-  health(): readonly EndpointHealth[] {
+  health(): readonly NodeHealth[] {
     return this.#endpoints.map((endpoint) => endpoint.health(this.#keepsUp(endpoint)))
   }
 
   /** Asks every node how it is. Never throws. */
-  async checkHealth(): Promise<readonly EndpointHealth[]> {
+  async checkHealth(): Promise<readonly NodeHealth[]> {
     await Promise.all(this.#endpoints.map((endpoint) => endpoint.checkHealth()))
     return this.health()
   }

@@ -2,22 +2,14 @@
 import type { OpenState } from '../../actors/payout/open-payouts.js'
 import type { PreparedPayout, Report } from '../../actors/payout/reports.js'
 import type { LoyaltyProgram } from '../../actors/programs/loyalty.js'
-import type { Pool } from '../../actors/treasury/facts.js'
+import type { Pool, ReconcileCause, ReconciliationStatus } from '../../actors/treasury/facts.js'
+import type { Movement } from '../../actors/treasury/oversight.js'
+import type { FoundWallet } from '../../actors/wallet/commands.js'
 import { system } from '../../engine/command.js'
 import type { Shard } from '../../engine/shard.js'
 
 /** More payouts than are ever under way at once. */
 const IN_FLIGHT_MAX = 10_000
-
-/** A wallet as its chain shows it: transactions sent so far (null where there are no nonces), and its last final block. */
-export interface FoundWallet {
-  readonly chain: string
-  readonly address: string
-  readonly nonce: number | null
-  readonly height: number
-  /** What it holds there, in minor units. */
-  readonly onChain: bigint
-}
 
 export interface PayoutCore {
   /** Ids of a wallet's payouts in a state, longest there first. */
@@ -34,13 +26,6 @@ export interface PayoutCore {
   onQueued(callback: () => void): void
 }
 
-export interface Movement {
-  readonly hash: string
-  readonly height: number
-  readonly counterparty: string
-  readonly amount: bigint
-}
-
 /** What the oversight asks of the core. */
 export interface OversightCore {
   /** The last block that was looked at. */
@@ -54,8 +39,8 @@ export interface OversightCore {
   takeSnapshot(wallet: Pool, seen: { height: number; onChain: bigint }): Promise<void>
   reconcile(
     wallet: Pool,
-    seen: { height: number; onChain: bigint; cause: 'daily' | 'demand' | 'continuous' },
-  ): Promise<{ readonly status: 'balanced' | 'discrepancy' | 'pending' }>
+    seen: { height: number; onChain: bigint; cause: ReconcileCause },
+  ): Promise<{ readonly status: ReconciliationStatus }>
 }
 
 export function oversightCoreOf(shard: Shard, { commands, queries }: LoyaltyProgram): OversightCore {

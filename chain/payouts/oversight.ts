@@ -2,7 +2,7 @@
  * Looks at a wallet from outside, as an auditor would: every payment into and out of it, and what it holds. It reads final
  * blocks only, and at one height at a time (BJ-T40). What follows from it is decided in the core.
  */
-import type { Pool } from '../../actors/treasury/facts.js'
+import type { Pool, ReconcileCause } from '../../actors/treasury/facts.js'
 import { MOVEMENTS_PER_TURN_MAX } from '../../actors/treasury/oversight.js'
 import type { AssetMovement, ChainWallet } from '../chain.js'
 import type { OversightCore } from './core-port.js'
@@ -15,8 +15,6 @@ export interface OversightOptions {
   readonly chain: ChainWallet
   readonly wallet: Pool
 }
-
-export type ReconcileCause = 'daily' | 'demand' | 'continuous'
 
 export class Oversight {
   constructor(private readonly options: OversightOptions) {}

@@ -5,20 +5,6 @@ import { z } from 'zod'
 const REST_FIRST_MS = 1_000
 const ERROR_TEXT_MAX = 300
 
-/** For metrics and the admin page; of the same form for every chain. Null: not known. */
-export interface EndpointHealth {
-  /** The host; never the whole address, that may carry the key of an account. */
-  readonly name: string
-  /** It answers, is on our chain and keeps up. */
-  readonly usable: boolean
-  /** The last final slot it told of. */
-  readonly height: number | null
-  readonly peers: number | null
-  readonly syncing: boolean | null
-  readonly latencyMs: number | null
-  readonly lastError: string | null
-}
-
 /** The node answered, and it is no use for this question; that says nothing against its health. */
 export class NodeUnfit extends Error {
   override readonly name: string = 'NodeUnfit'

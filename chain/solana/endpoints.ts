@@ -6,7 +6,8 @@
 import type { Connection } from '@solana/web3.js'
 import { assert } from '../../engine/assert.js'
 import { DomainError } from '../../engine/errors.js'
-import { describe, Endpoint, type EndpointHealth } from './endpoint.js'
+import type { NodeHealth } from '../chain.js'
+import { describe, Endpoint } from './endpoint.js'
 
 /** A node so far behind another one is still catching up. */
 const BEHIND_SLOTS = 150
@@ -49,7 +50,7 @@ export class Endpoints {
     this.all = options.urls.map((url, index) => new Endpoint(url, index, { timeoutMs, restMaxMs, checkGenesis }))
   }
 
-  get health(): readonly EndpointHealth[] {
+  get health(): readonly NodeHealth[] {
     const newest = Math.max(...this.all.map(({ finalSlot }) => finalSlot ?? 0))
     return this.all.map(({ name, isFailing, finalSlot, latencyMs, lastError }) => {
       const syncing = finalSlot === null ? null : finalSlot < newest - BEHIND_SLOTS

@@ -28,7 +28,6 @@ import { inParallel } from './batches.js'
 import type { FoundTransaction } from './blocks.js'
 import { broadcast, TRANSACTION_BYTES_MAX } from './broadcast.js'
 import { assertNotDevKey } from './dev-keys.js'
-import type { EndpointHealth } from './endpoint.js'
 import { type Disagreement, Endpoints } from './endpoints.js'
 import { holdingsAt } from './holdings.js'
 import { compose, hashOfForeign, hashOfSigned, verifierOf } from './message.js'
@@ -117,7 +116,7 @@ export class SolanaWallet implements ChainWallet {
   }
 
   /** Of each node, for metrics. */
-  get health(): readonly EndpointHealth[] {
+  get health(): readonly NodeHealth[] {
     return this.#endpoints.health
   }
 
