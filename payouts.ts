@@ -21,6 +21,7 @@ import { SolanaWallet } from './chain/solana/wallet.js'
 import type { Core } from './core.js'
 import { assert } from './engine/assert.js'
 import type { Settings } from './settings.js'
+import { lockSigner } from './signer-lock.js'
 
 /** A pool with everything that pays from it. */
 export interface PoolWallet {
@@ -100,12 +101,12 @@ async function openSigner(settings: Settings, { local }: Network, log: Logger): 
   const places = signerPlaces(settings)
   if (local === null) {
     assert(settings.SIGNER_POLICY !== undefined, 'settings were checked: a real chain needs a policy')
-    return openSignerService(places, await readPolicy(settings.SIGNER_POLICY), log)
+    return openSignerService(places, await readPolicy(settings.SIGNER_POLICY), log, lockSigner)
   }
   const keys = openKeyRing(places, true)
   const keystore = await keys.keystore()
   for (const pool of pools) await keystore.ensure(pool, settings.PAYOUTS === 'local-solana' ? 'solana' : 'evm')
-  return openSignerService(places, localPolicy(pools, local), log, keys)
+  return openSignerService(places, localPolicy(pools, local), log, lockSigner, keys)
 }
 
 function walletOpener(settings: Settings, { urls, local }: Network, signer: OpenSigner, log: Logger) {

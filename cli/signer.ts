@@ -2,6 +2,7 @@
 import pino from 'pino'
 import { type SignerSettings, signerPlaces, signerSocketPath } from '../chain/signer/places.js'
 import { isStopped, pullStopSwitch, releaseStopSwitch, stopFilePath } from '../chain/signer/stop-switch.js'
+import { lockSigner } from '../signer-lock.js'
 import { CliError } from './api.js'
 
 const STOP_TIMEOUT_MS = 15_000
@@ -27,7 +28,7 @@ export async function runSigner(settings: SignerProcessSettings): Promise<void> 
   const log = pino({ level: settings.LOG_LEVEL, name: 'signer' })
   const policy = await readPolicy(settings.SIGNER_POLICY)
   const places = signerPlaces(settings)
-  const service = await openSignerService(places, policy, log)
+  const service = await openSignerService(places, policy, log, lockSigner)
   const server = await SignerServer.start(service, signerSocketPath(settings), log).catch(async (error: unknown) => {
     await service.close()
     throw error

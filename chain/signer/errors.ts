@@ -57,6 +57,15 @@ export class SignerUnavailable extends Error {
   }
 }
 
+/** Another signer has the folder. */
+export function signerLocked(directory: string, pid: number, lockFile: string): SignerStartError {
+  return new SignerStartError(
+    'log_locked',
+    `Process ${pid} signs with ${directory} already, and two signers must never. Stop it first, or let the engine use ` +
+      `it (SIGNER_SOCKET); if it is certainly no signer, delete ${lockFile}.`,
+  )
+}
+
 /** A signer that must not start: its policy, log, lock or socket is wrong. Says what to do. */
 export class SignerStartError extends Error {
   override readonly name = 'SignerStartError'

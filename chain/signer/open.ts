@@ -5,7 +5,7 @@ import { SignerClient } from './client.js'
 import { SignerStartError } from './errors.js'
 import type { SignerPlaces } from './places.js'
 import { isLocalChain, type SignerPolicy } from './policy.js'
-import { SignerService, type SignerStatus } from './service.js'
+import { type LockFolder, SignerService, type SignerStatus } from './service.js'
 import type { Signer } from './signer.js'
 
 export { signerPlaces, signerSocketPath } from './places.js'
@@ -31,6 +31,7 @@ export async function openSignerService(
   places: SignerPlaces,
   policy: SignerPolicy,
   log: Logger,
+  lock: LockFolder,
   keys: KeyRing = openKeyRing(
     places,
     [...policy.values()].every(({ chain }) => isLocalChain(chain)),
@@ -38,7 +39,14 @@ export async function openSignerService(
 ): Promise<SignerService> {
   try {
     await refuseToyKeys(policy, keys)
-    return await SignerService.open({ directory: places.directory, policy, keys, log, onClose: () => keys.close() })
+    return await SignerService.open({
+      directory: places.directory,
+      policy,
+      keys,
+      log,
+      lock,
+      onClose: () => keys.close(),
+    })
   } catch (error) {
     await keys.close()
     throw error

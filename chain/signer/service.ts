@@ -13,7 +13,6 @@ import type { EvmKey, KeyProvider, SolanaKey } from '../keys/key-provider.js'
 import { type RefusalCode, SignerStartError, SignerUnavailable } from './errors.js'
 import { type EvmIntent, readEvmIntent, signEvmIntent } from './evm-intent.js'
 import { refuse } from './intent.js'
-import { lockSigner } from './lock.js'
 import { LOG_ENTRIES_PENDING_MAX, type LogEntry, SignerLog } from './log.js'
 import { Memory, PAYOUTS_MAX, type Rules } from './memory.js'
 import type { EvmWalletPolicy, SignerPolicy, SolanaWalletPolicy } from './policy.js'
@@ -48,12 +47,16 @@ interface Ready extends Readable {
   readonly isNew: boolean
 }
 
+export type LockFolder = (directory: string) => Promise<() => Promise<void>>
+
 export interface SignerServiceOptions {
   /** Its log, lock and stop switch: its own, and never shared. */
   readonly directory: string
   readonly policy: SignerPolicy
   readonly keys: KeyProvider
   readonly log: Logger
+  /** Keeps every other signer from the folder until the returned function is called. Throws `log_locked`. */
+  readonly lock: LockFolder
   /** Milliseconds of the epoch. */
   readonly now?: () => number
   /** Called at the end of {@link SignerService.close}. */
@@ -91,7 +94,7 @@ export class SignerService implements Signer {
   static async open(options: SignerServiceOptions): Promise<SignerService> {
     const { directory, policy, keys, log } = options
     await ensurePrivateFolder(directory)
-    const unlock = await lockSigner(directory)
+    const unlock = await options.lock(directory) // S4
     try {
       const wallets = await openWallets(policy, keys)
       const memory = new Memory()

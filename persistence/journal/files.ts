@@ -1,7 +1,8 @@
 import { close, fdatasync, fstat, fsync, ftruncate, open, read, unlink, write, writeSync } from 'node:fs'
 import { chmod, mkdir, readdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { lockDirectory } from './lock.js'
+import { lockDirectory } from '../directory-lock.js'
+import { JournalLockedError } from './errors.js'
 
 /**
  * All that the journal does to a disk: a port, so that a simulated disk can make any of it fail, wait or be lost.
@@ -45,7 +46,11 @@ const WRITE_NOW_BYTES_MAX = 256 * 1024
 export const nodeFiles: JournalFiles = {
   makeDirectory,
   list: (directory) => readdir(directory),
-  lock: lockDirectory,
+  lock: (directory) =>
+    lockDirectory(directory, {
+      role: 'writer',
+      held: (pid, lockFile) => new JournalLockedError(directory, pid, lockFile),
+    }),
   create: (path) => opened(path, 'wx'),
   openExisting: (path) => opened(path, 'r+'),
   openToRead: (path) => opened(path, 'r'),

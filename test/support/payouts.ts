@@ -19,6 +19,7 @@ import type { Signer } from '../../chain/signer/signer.js'
 import type { Principal } from '../../engine/command.js'
 import type { Fact } from '../../engine/fact.js'
 import { unpackRecord } from '../../engine/record.js'
+import { lockSigner } from '../../signer-lock.js'
 import type { HandJournal } from './engine.js'
 import { DAY, type Loyalty, USDT } from './loyalty.js'
 import { type programOf, start, WALLET } from './payout-program.js'
@@ -154,6 +155,7 @@ export class PayoutWorld {
       policy: new Map([...policy].map(strict)),
       keys: { key: async () => key },
       log: silent,
+      lock: lockSigner,
       now: () => this.loyalty.clock.at,
     })
   }

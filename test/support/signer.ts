@@ -30,6 +30,7 @@ import { parsePolicy } from '../../chain/signer/policy.js'
 import { SignerService } from '../../chain/signer/service.js'
 import type { SigningRequest } from '../../chain/signer/signer.js'
 import { MEMO_PROGRAM_ID } from '../../chain/solana/asset.js'
+import { lockSigner } from '../../signer-lock.js'
 
 export interface Scope {
   teardown(handler: () => Promise<unknown>): unknown
@@ -126,6 +127,7 @@ export class SignerBench {
       policy,
       keys,
       log: silent,
+      lock: lockSigner,
       now: () => this.clock,
     })
     this.#services.push(service)

@@ -1,27 +1,33 @@
-// One writer per directory. A writer announces itself by a file whose name tells its process, then looks for
+// One process per directory and role. It announces itself by a file whose name tells its process, then looks for
 // others: of two that start together at least one sees the other, so there are never two. Files of processes
 // that are gone are removed; a name belongs to one process for good, so never the file of a living one.
 // Process ids mean nothing across machines and containers: the directory must be used from one of them.
 import { open, readdir, readFile, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { JournalLockedError } from './errors.js'
 
-const LOCK_NAME = /^writer-(\d+)-([\w.]+)\.lock$/
+const LOCK_NAME = /^([a-z]+)-(\d+)-([\w.]+)\.lock$/
 const UNKNOWN_START = 'unknown'
 
-/** Takes the lock; returns the function that gives it back. Throws JournalLockedError. */
-export async function lockDirectory(directory: string): Promise<() => Promise<void>> {
-  const ownName = `writer-${process.pid}-${(await processStart(process.pid)) ?? UNKNOWN_START}.lock`
+export interface Lock {
+  /** What its holder is: first word of the file's name, in lower case. */
+  readonly role: string
+  /** The error when process `pid` holds it by `lockFile`. */
+  readonly held: (pid: number, lockFile: string) => Error
+}
+
+/** Takes the lock; returns the function that gives it back. Throws `lock.held`. */
+export async function lockDirectory(directory: string, lock: Lock): Promise<() => Promise<void>> {
+  const ownName = `${lock.role}-${process.pid}-${(await processStart(process.pid)) ?? UNKNOWN_START}.lock`
   const ownPath = join(directory, ownName)
   try {
     await (await open(ownPath, 'wx', 0o600)).close()
   } catch (error) {
-    if (hasCode(error, 'EEXIST')) throw new JournalLockedError(directory, process.pid, ownPath)
+    if (hasCode(error, 'EEXIST')) throw lock.held(process.pid, ownPath)
     throw error
   }
   try {
     for (const name of await readdir(directory)) {
-      if (name !== ownName) await removeIfStale(directory, name)
+      if (name !== ownName) await removeIfStale(directory, name, lock)
     }
   } catch (error) {
     await unlink(ownPath)
@@ -30,11 +36,11 @@ export async function lockDirectory(directory: string): Promise<() => Promise<vo
   return () => unlink(ownPath)
 }
 
-async function removeIfStale(directory: string, name: string): Promise<void> {
-  const [, pidText, start] = LOCK_NAME.exec(name) ?? []
-  if (pidText === undefined || start === undefined) return
+async function removeIfStale(directory: string, name: string, { role, held }: Lock): Promise<void> {
+  const [, itsRole, pidText, start] = LOCK_NAME.exec(name) ?? []
+  if (itsRole !== role || pidText === undefined || start === undefined) return
   const pid = Number(pidText)
-  if (await isAlive(pid, start)) throw new JournalLockedError(directory, pid, join(directory, name))
+  if (await isAlive(pid, start)) throw held(pid, join(directory, name))
   await unlink(join(directory, name)).catch((error: unknown) => {
     if (!hasCode(error, 'ENOENT')) throw error
   })
