@@ -46,6 +46,8 @@ const TIMEOUT_MAX_MS = 2 ** 31 - 1
 export interface Core {
   readonly shard: Shard
   readonly program: LoyaltyProgram
+  /** The clock that everything goes by. */
+  readonly environment: Environment
   readonly generator: CodeGenerator
   readonly journal: FileJournal
   readonly projector: Projector
@@ -58,10 +60,13 @@ export interface Core {
   stop(): Promise<void>
 }
 
-/** The disk as the core sees it; tests have their own. */
+/** What the core stands on, where it is not the real thing; tests have their own. */
 export interface CorePorts {
   readonly space?: DiskSpace
   readonly journalFiles?: JournalFiles
+  readonly environment?: Environment
+  /** A fresh one; BlakJaks unless it is given. */
+  readonly program?: LoyaltyProgram
 }
 
 const scansAccepted = defineQuery({
@@ -138,7 +143,7 @@ async function open(
   const lock = await acquireShardLock(url, SHARD)
   closing.push(() => lock.release())
   lock.lost.then(onFatal, onFatal)
-  const loyalty = createBlakjaks()
+  const { environment: world = environment, program: loyalty = createBlakjaks() } = ports
   const limits = limitsOf(settings)
   const starting = await Session.open(url, 'comptroller start')
   closing.push(() => starting.end())
@@ -174,7 +179,7 @@ async function open(
     loyalty.program,
     journal,
     new PostgresStore(sql, SHARD),
-    environment,
+    world,
     limits,
     metrics.observer({
       fault: (error, command) => log.error({ err: error, command }, 'a turn failed unexpectedly; it left no trace'),
@@ -206,6 +211,7 @@ async function open(
   return {
     shard,
     program: loyalty,
+    environment: world,
     generator,
     journal,
     projector,

@@ -134,7 +134,7 @@ function tellOnce(log: Logger) {
 }
 
 function openPool({ settings, core, log, closing }: Opening, pool: Pool, chain: ChainWallet, local: LocalChain | null) {
-  const { shard, program } = core
+  const { shard, program, environment } = core
   const rules = program.rules.payouts
   const payoutCore = payoutCoreOf(shard, program)
   const pollIntervalMs = settings.CHAIN_POLL_INTERVAL_MS
@@ -147,11 +147,11 @@ function openPool({ settings, core, log, closing }: Opening, pool: Pool, chain: 
       signaturesMax: rules.signaturesMax,
       inFlightMax: rules.inFlightMax,
     },
-    nowMs: () => Date.now(),
+    nowMs: () => environment.now(),
     log,
   })
   const oversight = new Oversight({ core: oversightCoreOf(shard, program), chain, wallet: pool })
-  const schedule = new Schedule(oversight, () => Date.now())
+  const schedule = new Schedule(oversight, () => environment.now())
   let isBound = false
   const paying = new Worker({
     name: `pay ${pool}`,
@@ -185,11 +185,12 @@ function openPool({ settings, core, log, closing }: Opening, pool: Pool, chain: 
   return { pool, chain, pipeline, oversight, paying, watching }
 }
 
-/** On a local chain what the ledger says is in the pool is minted, as soon as nothing is on its way. */
+/** On a local chain what was recorded as paid in is minted, as soon as nothing is on its way; what is stolen is not. */
 async function topUp({ shard, program }: Core, pool: Pool, chain: ChainWallet, local: LocalChain): Promise<void> {
   const states = await shard.query(program.queries.walletStates, {})
   const state = states.find(({ wallet }) => wallet === pool)
   if (state === undefined || state.open.in_flight.count > 0) return
   const missing = state.available + state.held - (await chain.holdings()).asset
-  if (missing > 0n) await local.give(chain.address, missing)
+  const due = missing < state.unbacked ? missing : state.unbacked
+  if (due > 0n) await local.give(chain.address, due)
 }

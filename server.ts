@@ -7,7 +7,7 @@ import type { Logger } from 'pino'
 import { Registry } from 'prom-client'
 import { z } from 'zod'
 import { scanRequest } from './actors/user/scan.js'
-import { type Core, type CorePorts, environment, openCore } from './core.js'
+import { type Core, type CorePorts, openCore } from './core.js'
 import { CoreMetrics } from './core-metrics.js'
 import { system } from './engine/command.js'
 import { storageUnavailable } from './engine/outcome.js'
@@ -133,7 +133,7 @@ async function serve(
   const sockets = attachSockets({
     app: http.app,
     epoch: randomUUID(),
-    environment,
+    environment: core.environment,
     authenticate: async (token) => {
       const principal = await services.tokens.verifyAccess(token)
       return { principal, expiresAtMs: (decodeJwt(token).exp ?? 0) * 1_000 }
@@ -242,7 +242,7 @@ async function openServices(
   core: Core,
   payouts: PayoutsPort | null,
 ): Promise<{ services: Services; keys: KeySet }> {
-  const { now, newId } = environment
+  const { now, newId } = core.environment
   /** Postgres may be away for a while (P2): who needs it is asked to come again. */
   const read = <T>(rows: () => Promise<T>): Promise<T> =>
     readOnLiveConnection(core.sql, rows).catch((error: unknown) => {
@@ -279,7 +279,7 @@ async function openServices(
     passwords: await Passwords.create({}),
     box,
     codes: new OneTimeCodes(box.deriveKey('one-time-codes')),
-    mail: await openMail(settings),
+    mail: await openMail(settings, now),
     loginGuard: new LoginGuard(now, { ...defaultLoginGuardLimits, countLoopback: settings.RATE_LIMIT_LOOPBACK }),
     publicJwks: () => keys.publicJwks(),
     now,
@@ -301,10 +301,10 @@ function parkedRows({ parked }: Core, read: <T>(rows: () => Promise<T>) => Promi
   }
 }
 
-async function openMail(settings: Settings): Promise<MailPort> {
+async function openMail(settings: Settings, clock: () => number): Promise<MailPort> {
   const sender = { name: 'BlakJaks', email: settings.MAIL_FROM }
   if (settings.BREVO_API_KEY !== undefined) return new BrevoMail({ apiKey: settings.BREVO_API_KEY, sender })
-  return FileMail.open({ directory: join(settings.DATA_DIR, 'mail'), sender, clock: environment.now })
+  return FileMail.open({ directory: join(settings.DATA_DIR, 'mail'), sender, clock })
 }
 
 /** Makes the first administrator, or keeps the one there is. Returns a password it had to generate. */

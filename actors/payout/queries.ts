@@ -80,6 +80,7 @@ export function payoutQueries(open: OpenPayouts) {
           nextNonce: context.nextNonce,
           freeNonces: context.freeNonces,
           pausedBecause: context.pausedBecause,
+          unbacked: context.unbacked,
           preparedWithinMinute: preparedWithinMinute(context, scope.at),
           outflowWithinHour: outflowWithinHour(context, scope.at),
           outflowToday: outflowToday(context, scope.at),
