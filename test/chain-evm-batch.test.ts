@@ -7,12 +7,11 @@ import { barOnTestToken, deployBatchPayout } from '../chain/dev/evm-token.js'
 import {
   type BatchPayment,
   type BatchStep,
-  batchIdOf,
   EvmBatchPayer,
   type OpenBatchStep,
   PAYMENTS_PER_BATCH_MAX,
 } from '../chain/evm/batch.js'
-import { batchPayoutAbi } from '../chain/evm/contracts.js'
+import { batchIdOf, batchPayoutAbi } from '../chain/evm/contracts.js'
 import { DOLLAR, type EvmWorld, evmWorld, newAccount, newAddress, payment, USDT, WALLET } from './support/evm.js'
 import type { TestScope } from './support/server.js'
 

@@ -9,12 +9,12 @@
  * To the signer an action is a request for the contract and the sum; it reads the payments from the bytes, where a payout
  * goes by `batchIdOf` its id.
  */
-import { decodeEventLog, encodeFunctionData, getAddress, type Hex, keccak256, stringToBytes } from 'viem'
+import { decodeEventLog, encodeFunctionData, getAddress, type Hex } from 'viem'
 import { assert } from '../../engine/assert.js'
 import { DomainError } from '../../engine/errors.js'
 import type { Observation, SignedTransaction, Transfer } from '../chain.js'
 import type { Signer, WalletName } from '../signer/signer.js'
-import { batchPayoutAbi, tokenAbi } from './contracts.js'
+import { batchIdOf, batchPayoutAbi, tokenAbi } from './contracts.js'
 import type { Endpoint } from './endpoint.js'
 import type { Endpoints } from './endpoints.js'
 import { defaultFeePolicy, type FeePolicy, firstFees, readMarket } from './fees.js'
@@ -67,9 +67,6 @@ export interface BatchPayerOptions {
   readonly contract: string
   readonly fees?: FeePolicy
 }
-
-/** How a payout is called in the contract. */
-export const batchIdOf = (payoutId: string): Hex => keccak256(stringToBytes(payoutId))
 
 export class EvmBatchPayer {
   readonly #contract: Hex
@@ -163,6 +160,7 @@ export class EvmBatchPayer {
       to: this.#contract,
       amount: sumOf(step.action),
       transaction: this.#transaction(step, terms),
+      ...(step.action.kind === 'pay' ? { payouts: step.action.payments.map(({ payoutId }) => payoutId) } : {}),
     }))
     return signTransactions(this.options, this.#wallet, requests)
   }

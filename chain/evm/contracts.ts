@@ -1,7 +1,7 @@
 /** The contracts we bring: compiled ones for deploying, and the few functions and events we call and read. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { type Abi, type Hex, parseAbi } from 'viem'
+import { type Abi, type Hex, keccak256, parseAbi, stringToBytes } from 'viem'
 
 /** Seen from dist/. */
 export const contractsFolder = fileURLToPath(new URL('../../../chain/evm/contracts', import.meta.url))
@@ -37,6 +37,9 @@ export const testTokenAbi = parseAbi([
   'function addBlackList(address user)',
   'function removeBlackList(address user)',
 ])
+
+/** How a payout is called in the batch contract. */
+export const batchIdOf = (payoutId: string): Hex => keccak256(stringToBytes(payoutId))
 
 export const batchPayoutAbi = parseAbi([
   'struct Payment { bytes32 id; address to; uint256 amount; }',

@@ -72,11 +72,12 @@ export async function signTransactions(
   })[],
 ): Promise<readonly SignedTransaction[]> {
   const raw = await signer.sign(
-    asked.map(({ payoutId, to, amount, transaction }) => ({
+    asked.map(({ payoutId, to, amount, payouts, transaction }) => ({
       wallet: name,
       payoutId,
       to,
       amount,
+      payouts,
       unsigned: serializeTransaction(transaction),
     })),
   )

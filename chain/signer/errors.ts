@@ -16,6 +16,10 @@ export const refusalCodes = [
   'payee_wrong',
   'amount_wrong',
   'memo_wrong',
+  /** Of a batch: another contract, another call, or other payouts than were named. */
+  'batch_wrong',
+  /** The batch contract would be allowed more than is paid through it along with that. */
+  'allowance_too_high',
   'fee_too_high',
   /** The payout was signed for another wallet, payee or amount (S4). */
   'intent_changed',

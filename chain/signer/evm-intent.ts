@@ -17,6 +17,7 @@ import {
   zeroAddress,
 } from 'viem'
 import type { EvmKey } from '../keys/key-provider.js'
+import { type BatchCall, readBatchCall } from './evm-batch.js'
 import { fingerprintOf, type Intent, refuse } from './intent.js'
 import type { EvmWalletPolicy } from './policy.js'
 import type { SigningRequest } from './signer.js'
@@ -29,17 +30,26 @@ export interface EvmIntent extends Intent {
   readonly nonce: number
   readonly transaction: TransactionSerializableEIP1559
   readonly digest: Uint8Array
+  /** Null for a plain transfer. */
+  readonly batch: BatchCall | null
 }
 
-/** Throws `SignerRefused` unless it is the plain transfer that was asked for, within the policy. */
+/**
+ * Throws `SignerRefused` unless it is the plain transfer that was asked for, or, where the policy names a batch contract
+ * and the request is for it, an allowance or payments; within the policy.
+ */
 export function readEvmIntent(request: SigningRequest, policy: EvmWalletPolicy, wallet: Address): EvmIntent {
-  const payee = payeeOf(request, policy, wallet)
+  const { batchContract } = policy
+  const isBatch = batchContract !== null && isAddress(request.to) && isAddressEqual(request.to, batchContract)
+  const payee = isBatch ? null : payeeOf(request, policy, wallet)
   const transaction = parse(request)
   const { chainId, nonce = 0, gas = 0n, maxFeePerGas = 0n, maxPriorityFeePerGas = 0n } = transaction
   if (chainId !== policy.chainId) {
     throw refuse('chain_wrong', request, `it is for chain ${chainId}, and the wallet pays on ${policy.chainId}.`)
   }
-  checkTransfer(transaction, request, policy, payee)
+  const isPayee = (address: Address) => !isSenseless(address, policy, wallet)
+  const batch = payee === null ? readBatchCall(transaction, request, policy, isPayee) : null
+  if (payee !== null) checkTransfer(transaction, request, policy, payee)
   if (gas === 0n || maxPriorityFeePerGas > maxFeePerGas) {
     throw refuse('bytes_unreadable', request, 'its gas and fees make no sense; prepare it again.')
   }
@@ -48,7 +58,9 @@ export function readEvmIntent(request: SigningRequest, policy: EvmWalletPolicy, 
     throw refuse('fee_too_high', request, `it may cost ${most}. Wait for lower fees or raise fee_max.`)
   }
   const digest = hexToBytes(keccak256(request.unsigned as Hex))
-  return { to: payee, nonce, transaction, fingerprint: fingerprintOf(digest), digest }
+  // What a batch does is known by the hash of its call: under its id that is the same for ever (S4).
+  const to = payee ?? keccak256(transaction.data ?? '0x')
+  return { to, nonce, transaction, fingerprint: fingerprintOf(digest), digest, batch }
 }
 
 export async function signEvmIntent({ transaction, digest }: EvmIntent, key: EvmKey): Promise<string> {
@@ -63,12 +75,14 @@ export async function signEvmIntent({ transaction, digest }: EvmIntent, key: Evm
 function payeeOf(request: SigningRequest, policy: EvmWalletPolicy, wallet: Address): Address {
   const { to } = request
   if (!isAddress(to)) throw refuse('payee_wrong', request, `${to} is no address (or its checksum is wrong).`)
-  // Money sent to any of these is gone, or went nowhere.
-  const isSenseless = [zeroAddress, wallet, policy.token].some((other) => other !== null && isAddressEqual(to, other))
-  if (isSenseless)
+  if (isSenseless(to, policy, wallet))
     throw refuse('payee_wrong', request, `${to} is no payee: it is zero, the token or the wallet itself.`)
   return getAddress(to)
 }
+
+/** Money sent to any of these is gone, or went nowhere. */
+const isSenseless = (to: Address, { token, batchContract }: EvmWalletPolicy, wallet: Address) =>
+  [zeroAddress, wallet, token, batchContract].some((other) => other !== null && isAddressEqual(to, other))
 
 /** The one way of writing it: what was read, written again, must give the same bytes. */
 function parse(request: SigningRequest): TransactionSerializableEIP1559 {

@@ -15,20 +15,28 @@ const limits: SpendingLimits = {
 }
 const SIGNATURES_MAX = 16
 
-/** Each wallet signs with the key of its own name. */
+/** Each wallet signs with the key of its own name, and through its batch contract if it has one. */
 export function localPolicy(
   names: readonly string[],
   { chain, asset }: Pick<LocalChain, 'chain' | 'asset'>,
+  batchContracts: ReadonlyMap<string, string> = new Map(),
 ): SignerPolicy {
-  return new Map(names.map((name): [string, WalletPolicy] => [name, policyOf(`keystore:${name}`, chain, asset)]))
+  return new Map(
+    names.map((name): [string, WalletPolicy] => [
+      name,
+      policyOf(`keystore:${name}`, chain, asset, batchContracts.get(name)),
+    ]),
+  )
 }
 
-function policyOf(key: string, chain: string, asset: LocalChain['asset']): WalletPolicy {
+function policyOf(key: string, chain: string, asset: LocalChain['asset'], batch: string | undefined): WalletPolicy {
   const common = { chain, key, limits, signaturesMax: SIGNATURES_MAX }
   const [family, id] = chain.split(':')
   if (family === 'solana') {
     const mint = { address: new PublicKey(asset.address), decimals: asset.decimals, program: TOKEN_PROGRAM_ID }
     return { ...common, kind: 'solana', mint, feeMax: 1_000_000n, resignAfterMs: 30_000 }
   }
-  return { ...common, kind: 'evm', chainId: Number(id), token: getAddress(asset.address), feeMax: 10n ** 18n }
+  const batchContract = batch === undefined ? null : getAddress(batch)
+  const token = getAddress(asset.address)
+  return { ...common, kind: 'evm', chainId: Number(id), token, feeMax: 10n ** 18n, batchContract }
 }

@@ -29,6 +29,8 @@ const entrySchema = z.strictObject({
   nonce: z.number().int().nullable(),
   /** Of the unsigned bytes. */
   fingerprint: z.string(),
+  /** What pays it along with others, and holds the nonce; that itself, which spends nothing, names itself. */
+  batch: z.string().optional(),
 })
 /** The bytes of an entry were not signed after all, so they count no more. */
 const failedSchema = z.strictObject({ at: z.number().int(), payout: z.string(), failed: z.string() })

@@ -2,7 +2,8 @@
  * What a signer remembers of all it ever signed, and what follows from that for the next.
  *
  * S2 A payout keeps its nonce, and a nonce its payout, for ever: what replaces a transaction can never pay beside it.
- * S4 A payout has one wallet, payee and amount for ever.
+ *    In a batch all payouts have the nonce, and the batch holds it: whatever else would use it is another transaction.
+ * S4 A payout has one wallet, payee and amount for ever, whether it is paid by itself or in a batch.
  */
 import { SignerUnavailable } from './errors.js'
 import { refuse } from './intent.js'
@@ -78,24 +79,27 @@ export class Memory {
       if (this.#payouts.size >= PAYOUTS_MAX) {
         throw refuse('log_full', request, `the log knows ${PAYOUTS_MAX} payouts. Go on with a new wallet and folder.`)
       }
+      if (!spends(entry)) return
       const excess = this.#spendingOf(entry.account).excess(entry.at, entry.to, amount, limits)
       if (excess !== null) throw refuse(excess.code, request, excess.message)
       return
     }
-    if (amount > limits.payout) {
+    if (spends(entry) && amount > limits.payout) {
       throw refuse(
         'limit_payout',
         request,
         `in one payout it would be ${amount}, and the policy allows ${limits.payout}.`,
       )
     }
-    if (find(before, entry.fingerprint) === undefined)
+    if (!isWithin(entry) && find(before, entry.fingerprint) === undefined)
       checkAgain(entry, before.signatures, signaturesMax, resignAfterMs)
   }
 
   /** Of an entry that {@link check} let pass. It ends with {@link keep} or {@link release}. */
   use(entry: LogEntry): Use {
     const known = this.#payouts.get(entry.payout)
+    // Its batch is what is signed, once or anew.
+    if (known !== undefined && isWithin(entry)) return { isNew: false, undo: () => {} }
     const signature = known === undefined ? undefined : find(known, entry.fingerprint)
     if (signature === undefined) return { isNew: true, undo: this.#remember(entry, 1) }
     signature.uses += 1
@@ -149,7 +153,8 @@ export class Memory {
     }
   }
 
-  #begin({ at, wallet, account, payout, to, amount, nonce }: LogEntry, first: Signature): () => void {
+  #begin(entry: LogEntry, first: Signature): () => void {
+    const { at, wallet, account, payout, to, amount, nonce } = entry
     // There may be millions: an object and a list of just the size they need.
     this.#payouts.set(payout, {
       wallet: this.#sharedName(wallet),
@@ -160,21 +165,21 @@ export class Memory {
       signatures: [first],
     })
     const nonces = this.#noncesOf(account)
-    if (nonce !== null) nonces.set(nonce, payout)
+    if (nonce !== null && !isWithin(entry)) nonces.set(nonce, payout)
     const spending = this.#spendingOf(account)
-    spending.add(at, to, BigInt(amount))
+    if (spends(entry)) spending.add(at, to, BigInt(amount))
     return () => {
       this.#payouts.delete(payout)
-      if (nonce !== null) nonces.delete(nonce)
-      spending.takeBack(to, BigInt(amount))
+      if (nonce !== null && !isWithin(entry)) nonces.delete(nonce)
+      if (spends(entry)) spending.takeBack(to, BigInt(amount))
     }
   }
 
   // S2
-  #checkNonce({ account, payout, nonce }: LogEntry): void {
+  #checkNonce({ account, payout, nonce, batch = payout }: LogEntry): void {
     if (nonce === null) return
     const holder = this.#nonces.get(account)?.get(nonce)
-    if (holder === undefined || holder === payout) return
+    if (holder === undefined || holder === batch) return
     throw refuse('nonce_taken', { payoutId: payout }, `nonce ${nonce} was signed for payout ${holder}. Take another.`)
   }
 
@@ -197,6 +202,11 @@ export class Memory {
     return found
   }
 }
+
+/** It is paid by a batch, which is what is signed. */
+const isWithin = ({ batch, payout }: LogEntry) => batch !== undefined && batch !== payout
+/** Not so a batch: its payouts do. */
+const spends = ({ batch, payout }: LogEntry) => batch !== payout
 
 const find = (payout: Payout | undefined, fingerprint: string) =>
   payout?.signatures.find((signature) => signature.fingerprint === fingerprint)

@@ -35,6 +35,8 @@ export interface EvmWalletPolicy extends AnyWalletPolicy {
   readonly token: Address | null
   /** The most a transaction may cost: gas times fee, in wei. */
   readonly feeMax: bigint
+  /** The contract through which it may pay many at once; null when it may not. */
+  readonly batchContract: Address | null
 }
 
 export interface SolanaMint {
@@ -80,25 +82,32 @@ const anyWallet = {
   fee_max: amount,
   signatures_max: z.number().int().min(1).max(100).default(SIGNATURES_MAX_DEFAULT),
 }
+const evmAddress = z
+  .string()
+  .refine((text) => isAddress(text), 'must be a checksummed address')
+  .transform((text) => getAddress(text))
 const evmWallet = z
   .strictObject({
     ...anyWallet,
     chain: z.string().regex(/^eip155:[1-9][0-9]{0,14}$/),
-    asset: z.union([
-      z.literal('native'),
-      z.strictObject({ token: z.string().refine((text) => isAddress(text), 'must be a checksummed address') }),
-    ]),
+    asset: z.union([z.literal('native'), z.strictObject({ token: evmAddress })]),
+    batch_contract: evmAddress.nullable().default(null),
+  })
+  .refine(({ asset, batch_contract }) => batch_contract === null || asset !== 'native', {
+    path: ['batch_contract'],
+    message: 'pays in tokens only',
   })
   .transform(
-    ({ chain, key, limits, asset, fee_max, signatures_max }): EvmWalletPolicy => ({
+    ({ chain, key, limits, asset, fee_max, signatures_max, batch_contract }): EvmWalletPolicy => ({
       kind: 'evm',
       chain,
       chainId: Number(chain.slice('eip155:'.length)),
       key,
       limits,
       signaturesMax: signatures_max,
-      token: asset === 'native' ? null : getAddress(asset.token),
+      token: asset === 'native' ? null : asset.token,
       feeMax: fee_max,
+      batchContract: batch_contract,
     }),
   )
 const publicKey = z.string().transform((text, context) => {

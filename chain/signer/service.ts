@@ -3,7 +3,9 @@
  *
  * S4 One service per folder, one folder per set of wallets; every limit is checked here whatever the caller checked.
  * S5 What it is about to sign is durable in its log before a signature leaves.
- * S8 A batch is signed whole or not at all: one refusal, and neither log nor limits know of the rest.
+ * S8 What is asked for at once is signed whole or not at all: one refusal, and neither log nor limits know of the rest.
+ * S9 A batch contract is allowed no more than is paid through it in payments that are signed first along with that. So
+ *    what a flaw in it could take is bound by the limits, and was to leave anyway.
  */
 import { PublicKey } from '@solana/web3.js'
 import type { Logger } from 'pino'
@@ -36,15 +38,21 @@ type Wallet =
       readonly publicKey: PublicKey
     }
 
-/** A request that was read: its entry in the log, and how it is signed. */
+/** A request that was read: its entry in the log, those of the payouts within it, and how it is signed. */
 interface Readable {
   readonly entry: LogEntry
+  readonly within: readonly LogEntry[]
+  /** What the batch contract may take from then on; null when it is about something else. */
+  readonly allowance: bigint | null
   sign(): Promise<string>
 }
 
 /** One that may be signed. */
 interface Ready extends Readable {
-  readonly isNew: boolean
+  /** Nothing was ever signed for it. */
+  readonly isFirst: boolean
+  /** Entries the log does not have yet. */
+  readonly news: readonly LogEntry[]
 }
 
 export type LockFolder = (directory: string) => Promise<() => Promise<void>>
@@ -118,26 +126,27 @@ export class SignerService implements Signer {
   /** Signs all or none. Throws `SignerRefused`, `SignerUnavailable`. */
   async sign(requests: readonly SigningRequest[]): Promise<readonly string[]> {
     if (this.#isClosed) throw new SignerUnavailable('signer_closed', 'The signer is stopping; ask again when it runs.')
-    if (this.#queue + requests.length > QUEUE_MAX) {
+    const size = sizeOf(requests)
+    if (this.#queue + size > QUEUE_MAX) {
       throw new SignerUnavailable(
         'signer_busy',
         `The signer has ${this.#queue} requests in hand; ask again in a second.`,
       )
     }
-    this.#queue += requests.length
+    this.#queue += size
     try {
       return await this.#signChecked(this.#check(requests))
     } catch (error) {
       if (error instanceof SignerRefused) this.#countRefusal(error, requests.length)
       throw error
     } finally {
-      this.#queue -= requests.length
+      this.#queue -= size
       if (this.#queue === 0) this.#idle?.()
     }
   }
 
   async #signChecked(ready: readonly Ready[]): Promise<readonly string[]> {
-    await this.signatures.append(ready.filter(({ isNew }) => isNew).map(({ entry }) => entry)) // S5
+    await this.signatures.append(ready.flatMap(({ news }) => news)) // S5
     try {
       this.#assertNotStopped()
       const signed = await signAll(ready)
@@ -179,21 +188,28 @@ export class SignerService implements Signer {
   /** Synchronous, so that no two batches are checked against the same memory. */
   #check(requests: readonly SigningRequest[]): Ready[] {
     this.#assertNotStopped()
-    if (requests.length > SIGN_BATCH_MAX) {
-      const message = `${requests.length} requests are too many at once; the signer takes ${SIGN_BATCH_MAX}.`
+    const size = sizeOf(requests)
+    if (size > SIGN_BATCH_MAX) {
+      const message = `${size} requests and payments are too many at once; the signer takes ${SIGN_BATCH_MAX}.`
       throw new SignerRefused('batch_too_large' satisfies RefusalCode, message)
     }
     const at = this.memory.timeOf((this.options.now ?? Date.now)())
     const undos: (() => void)[] = []
     try {
-      return requests.map((request) => {
+      const ready = requests.map((request): Ready => {
         const wallet = this.#wallet(request.wallet, request.payoutId)
         const readable = read(request, wallet, at)
-        this.memory.check(readable.entry, rulesOf(wallet))
-        const { isNew, undo } = this.memory.use(readable.entry)
-        undos.push(undo)
-        return { ...readable, isNew }
+        const isFirst = !this.memory.has(request.payoutId)
+        const news = [readable.entry, ...readable.within].filter((entry) => {
+          this.memory.check(entry, rulesOf(wallet))
+          const { isNew, undo } = this.memory.use(entry)
+          undos.push(undo)
+          return isNew
+        })
+        return { ...readable, isFirst, news }
       })
+      for (const each of ready) checkAllowance(each, ready) // S9
+      return ready
     } catch (error) {
       for (const undo of undos.toReversed()) undo() // S8
       throw error instanceof SignerRefused ? this.#withSignedBefore(error, requests) : error
@@ -231,23 +247,50 @@ const rulesOf = ({ policy }: Wallet): Rules => ({
   resignAfterMs: policy.kind === 'solana' ? policy.resignAfterMs : 0,
 })
 
-function read(request: SigningRequest, wallet: Wallet, at: number): Readable {
-  if (!PAYOUT_ID.test(request.payoutId)) {
-    const what = `it must have 1 to ${PAYOUT_ID_CHARACTERS_MAX} printable characters and no spaces`
-    throw new SignerRefused(
-      'payout_id_wrong' satisfies RefusalCode,
-      `The payout id is wrong: ${what}.`,
-      request.payoutId,
-    )
-  }
-  if (request.amount <= 0n) throw refuse('amount_wrong', request, `it pays ${request.amount}.`)
-  if (wallet.kind === 'evm') {
-    const intent = readEvmIntent(request, wallet.policy, wallet.key.address)
-    return { entry: entryOf(request, wallet, intent, at), sign: () => signEvmIntent(intent, wallet.key) }
-  }
-  const intent = readSolanaIntent(request, wallet.policy, wallet.publicKey)
-  return { entry: entryOf(request, wallet, intent, at), sign: () => signSolanaIntent(intent, wallet.key) }
+function checkPayoutId(payoutId: string): void {
+  if (PAYOUT_ID.test(payoutId)) return
+  const what = `it must have 1 to ${PAYOUT_ID_CHARACTERS_MAX} printable characters and no spaces`
+  throw new SignerRefused('payout_id_wrong' satisfies RefusalCode, `The payout id is wrong: ${what}.`, payoutId)
 }
+
+function read(request: SigningRequest, wallet: Wallet, at: number): Readable {
+  checkPayoutId(request.payoutId)
+  if (wallet.kind === 'evm') return readEvm(request, wallet, at)
+  if (request.amount <= 0n) throw refuse('amount_wrong', request, `it pays ${request.amount}.`)
+  const intent = readSolanaIntent(request, wallet.policy, wallet.publicKey)
+  const entry = entryOf(request, wallet, intent, at)
+  return { entry, within: [], allowance: null, sign: () => signSolanaIntent(intent, wallet.key) }
+}
+
+function readEvm(request: SigningRequest, wallet: Wallet & { kind: 'evm' }, at: number): Readable {
+  const intent = readEvmIntent(request, wallet.policy, wallet.key.address)
+  const sign = () => signEvmIntent(intent, wallet.key)
+  const own = entryOf(request, wallet, intent, at)
+  const { batch } = intent
+  if (batch === null) return { entry: own, within: [], allowance: null, sign }
+  const entry = { ...own, batch: request.payoutId }
+  if (batch.kind === 'allow') return { entry, within: [], allowance: batch.amount, sign }
+  const within = batch.payments.map(({ payoutId, to, amount }): LogEntry => {
+    checkPayoutId(payoutId)
+    return { ...entry, payout: payoutId, to, amount: amount.toString() }
+  })
+  return { entry, within, allowance: null, sign }
+}
+
+/** Throws `allowance_too_high`. What was signed before is for the same sum (S4), and may be replaced by itself. */
+function checkAllowance({ entry, allowance, isFirst }: Ready, together: readonly Ready[]): void {
+  if (allowance === null || !isFirst) return
+  const paid = together
+    .filter((other) => other.isFirst && other.entry.account === entry.account)
+    .flatMap(({ within }) => within)
+    .reduce((sum, { amount }) => sum + BigInt(amount), 0n)
+  if (allowance <= paid) return
+  const what = `it lets the contract take ${allowance}, and ${paid} is paid through it along with that.`
+  throw refuse('allowance_too_high', { payoutId: entry.payout }, what)
+}
+
+const sizeOf = (requests: readonly SigningRequest[]) =>
+  requests.reduce((size, { payouts = [] }) => size + 1 + payouts.length, 0)
 
 const entryOf = (
   { wallet, payoutId, amount }: SigningRequest,

@@ -8,15 +8,20 @@ export type WalletName = string
 
 export interface SigningRequest {
   readonly wallet: WalletName
-  /** The payout, or replacement of it, that these bytes pay. One payout id, one payee and amount, for ever. */
+  /**
+   * The payout, or replacement of it, that these bytes pay: one payout id, one payee and amount, for ever. For a batch its
+   * own name; `to` is the batch contract then, and `amount` the sum.
+   */
   readonly payoutId: string
   readonly to: string
   readonly amount: bigint
   /** The unsigned transaction: EVM serialised (hexadecimal), Solana message (base64). */
   readonly unsigned: string
+  /** The payouts that a batch pays, in their order. */
+  readonly payouts?: readonly string[] | undefined
 }
 
-/** Requests a signer takes at once. */
+/** Requests a signer takes at once, and payments within them. */
 export const SIGN_BATCH_MAX = 256
 
 export interface Signer {

@@ -15,6 +15,7 @@ const requestSchema = z.strictObject({
   to: z.string(),
   amount: z.string().regex(/^-?[0-9]{1,78}$/),
   unsigned: z.string(),
+  payouts: z.array(z.string()).optional(),
 })
 export const signSchema = z.strictObject({ requests: z.array(requestSchema) })
 export const signedSchema = z.object({ signed: z.array(z.string()) })

@@ -26,7 +26,7 @@ import {
 } from 'viem'
 import type { KeyProvider, SigningKey } from '../../chain/keys/key-provider.js'
 import { Keystore } from '../../chain/keys/keystore.js'
-import { parsePolicy } from '../../chain/signer/policy.js'
+import { parsePolicy, type SignerPolicy } from '../../chain/signer/policy.js'
 import { SignerService } from '../../chain/signer/service.js'
 import type { SigningRequest } from '../../chain/signer/signer.js'
 import { MEMO_PROGRAM_ID } from '../../chain/solana/asset.js'
@@ -121,10 +121,16 @@ export class SignerBench {
     return join(this.directory, 'signatures.log')
   }
 
-  async open({ keys = this.keys }: { readonly keys?: KeyProvider } = {}): Promise<SignerService> {
+  async open({
+    keys = this.keys,
+    policy: rules = policy,
+  }: {
+    readonly keys?: KeyProvider
+    readonly policy?: SignerPolicy
+  } = {}): Promise<SignerService> {
     const service = await SignerService.open({
       directory: this.directory,
-      policy,
+      policy: rules,
       keys,
       log: silent,
       lock: lockSigner,
