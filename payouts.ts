@@ -190,7 +190,7 @@ async function topUp({ shard, program }: Core, pool: Pool, chain: ChainWallet, l
   const states = await shard.query(program.queries.walletStates, {})
   const state = states.find(({ wallet }) => wallet === pool)
   if (state === undefined || state.open.in_flight.count > 0) return
-  const missing = state.available + state.held - (await chain.holdings()).asset
+  const missing = state.onWallet - (await chain.holdings()).asset
   const due = missing < state.unbacked ? missing : state.unbacked
   if (due > 0n) await local.give(chain.address, due)
 }

@@ -19,6 +19,7 @@ import { SecretBox } from './gateway/auth/secret-box.js'
 import { Tokens } from './gateway/auth/tokens.js'
 import { accountRecoveryRoutes } from './gateway/http/account-recovery.js'
 import { adminRoutes } from './gateway/http/admin.js'
+import { adminCampaignRoutes } from './gateway/http/admin-campaigns.js'
 import { adminParkedRoutes } from './gateway/http/admin-parked.js'
 import { adminPayoutRoutes } from './gateway/http/admin-payouts.js'
 import { adminTreasuryRoutes } from './gateway/http/admin-treasury.js'
@@ -118,6 +119,7 @@ async function serve(
       ...adminRoutes(services),
       ...adminPayoutRoutes(services),
       ...adminTreasuryRoutes(services),
+      ...adminCampaignRoutes(services),
       ...adminParkedRoutes(services),
     ],
     authenticate: (token) => services.tokens.verifyAccess(token),

@@ -4,6 +4,7 @@ import { defineCommand } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { Turn } from '../../engine/turn.js'
 import type { SecondFactor } from '../account/second-factor.js'
+import { type CompSource, PRIZE_POOL } from '../treasury/comp-funding.js'
 import { pool } from '../treasury/facts.js'
 import { release, tryHold } from '../treasury/ledger.js'
 import type { MemberAccess } from '../user/access.js'
@@ -33,11 +34,17 @@ const requestArgs = z.object({
   reference: z.string(),
   userId: z.string(),
   amount: z.bigint().positive(),
+  campaign: z.string().optional(),
 })
 
 /** The payout of a comp: its id is the comp's (BJ-T27). */
-export function compPayout(compId: string, userId: string, amount: bigint) {
-  return { payoutId: compId, wallet: 'member', kind: 'comp', reference: compId, userId, amount } as const
+export function compPayout(
+  compId: string,
+  userId: string,
+  amount: bigint,
+  source: CompSource = { wallet: PRIZE_POOL },
+) {
+  return { payoutId: compId, ...source, kind: 'comp', reference: compId, userId, amount } as const
 }
 
 export function payoutCommands({ rules, open, access, secondFactor }: PayoutWorld) {
@@ -175,8 +182,8 @@ export function payoutCommands({ rules, open, access, secondFactor }: PayoutWorl
       const by = access.requireAdmin(turn)
       const ref = requireState(turn, payoutId, 'waiting', 'review', 'queued')
       turn.step(ref, { type: 'cancelled', by, because })
-      const { wallet, amount } = turn.context(ref)
-      release(turn, pool.parse(wallet), payoutId, amount)
+      const { wallet, amount, campaign } = turn.context(ref)
+      release(turn, pool.parse(wallet), payoutId, amount, campaign)
       turn.change(open, { op: 'over', payoutId })
       return null
     },
@@ -191,8 +198,8 @@ export function payoutCommands({ rules, open, access, secondFactor }: PayoutWorl
     handle: (turn, { payoutId }) => {
       const by = access.requireAdmin(turn)
       const ref = requireState(turn, payoutId, 'failed')
-      const { wallet, amount } = turn.context(ref)
-      if (!tryHold(turn, pool.parse(wallet), payoutId, amount)) throw insufficientFunds()
+      const { wallet, amount, campaign } = turn.context(ref)
+      if (!tryHold(turn, pool.parse(wallet), payoutId, amount, campaign)) throw insufficientFunds(campaign)
       turn.step(ref, { type: 'retried', by })
       sendOn(turn, ref)
       return { attempt: turn.context(ref).attempt }
@@ -221,6 +228,9 @@ function requireState(turn: Turn, payoutId: string, ...states: string[]): Payout
   )
 }
 
-function insufficientFunds(): DomainError {
-  return new DomainError('unprocessable', 'insufficient_funds', 'The pool does not hold so much.', { field: 'amount' })
+function insufficientFunds(campaign?: string): DomainError {
+  const owner = campaign === undefined ? 'pool' : `campaign ${campaign}`
+  return new DomainError('unprocessable', 'insufficient_funds', `The ${owner} does not hold so much.`, {
+    field: 'amount',
+  })
 }

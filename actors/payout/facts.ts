@@ -29,7 +29,10 @@ const transfer = {
 }
 
 /** Somebody is to be paid, and the money is held (S1: the intent). */
-export const payoutRequested = defineFact('payout.requested', z.object({ ...transfer, by: z.string() }))
+export const payoutRequested = defineFact(
+  'payout.requested',
+  z.object({ ...transfer, campaign: z.string().optional(), by: z.string() }),
+)
 
 /** It went a step on or back; one row of its audit trail each (BJ-PAY-06). */
 export const payoutMoved = defineFact(

@@ -24,6 +24,8 @@ export interface PayoutInput {
   readonly requestedAt: number
   /** How many administrators must agree before it is paid; more may be asked for later. */
   readonly approvalsNeeded: number
+  /** Whose money it is, if it is not the pool's. */
+  readonly campaign?: string | undefined
 }
 
 export interface PayoutContext extends PayoutInput {

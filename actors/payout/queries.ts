@@ -1,7 +1,7 @@
 /** What the pipeline and operators read of payouts and wallets. Amounts are minor units. */
 import { defineQuery } from '../../engine/command.js'
 import { type Pool, pools } from '../treasury/facts.js'
-import { treasuryOf } from '../treasury/machine.js'
+import { balancesOf } from '../treasury/ledger.js'
 import { outflowToday, outflowWithinHour, preparedWithinMinute, wallet } from '../wallet/machine.js'
 import { intentOf } from './admission.js'
 import { payout } from './machine.js'
@@ -72,7 +72,7 @@ export function payoutQueries(open: OpenPayouts) {
     read: (scope, _: Record<string, never>) =>
       pools.map((name) => {
         const context = scope.context(wallet.ref(name))
-        const account = treasuryOf(name)
+        const { available, campaigns, held, paid, onWallet } = balancesOf(scope, name)
         return {
           wallet: name,
           chain: context.chain,
@@ -84,9 +84,7 @@ export function payoutQueries(open: OpenPayouts) {
           preparedWithinMinute: preparedWithinMinute(context, scope.at),
           outflowWithinHour: outflowWithinHour(context, scope.at),
           outflowToday: outflowToday(context, scope.at),
-          available: scope.balance(account, 'available'),
-          held: scope.balance(account, 'held'),
-          paid: scope.balance(account, 'paid'),
+          ...{ available, campaigns, held, paid, onWallet },
           open: Object.fromEntries(openStates.map((state) => [state, open.total(name, state)])) as Record<
             OpenState,
             { readonly count: number; readonly amount: bigint }

@@ -166,13 +166,13 @@ export function reportCommands({ rules, open }: { rules: PayoutRules; open: Open
 
   function finish(turn: Turn, ref: PayoutRef, told: Extract<Report, { type: 'final' }>): void {
     const { hash, block: at, ok, fee } = told
-    const { wallet: name, payoutId, amount } = turn.context(ref)
+    const { wallet: name, payoutId, amount, campaign } = turn.context(ref)
     const event = ok
       ? ({ type: 'settled', hash, block: at, fee, at: turn.at } as const)
       : ({ type: 'reverted', hash, block: at } as const)
     if (!turn.step(ref, event)) return
     const post = ok ? settle : release
-    post(turn, pool.parse(name), payoutId, amount)
+    post(turn, pool.parse(name), payoutId, amount, campaign)
     if (ok) turn.step(wallet.ref(name), { type: 'settled', hash, height: at.height, amount })
     turn.change(open, { op: 'over', payoutId })
   }

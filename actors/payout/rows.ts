@@ -18,6 +18,8 @@ export interface CompRow extends After {
   readonly amount: bigint
   readonly status: CompStatus
   readonly isFunded: boolean
+  /** That pays for it; null when the pool does. */
+  readonly campaign: string | null
   readonly scanId: string | null
   readonly milestone: string | null
   readonly awardedAt: number

@@ -7,6 +7,8 @@ import { accountCommands } from '../account/commands.js'
 import { credentialCommands } from '../account/credentials.js'
 import { createAccountActor } from '../account/machine.js'
 import { createSecondFactor } from '../account/second-factor.js'
+import { campaignCommands } from '../campaign/commands.js'
+import { campaign, campaigns } from '../campaign/machine.js'
 import { CodeBook } from '../codes/code-book.js'
 import { codeCommands } from '../codes/commands.js'
 import { batchActor } from '../codes/machine.js'
@@ -67,6 +69,7 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
   const { listBatches, ...codes } = codeCommands(rules, book, access)
   const { listUnlocks, ...volumes } = volumeCommands({ rules, volume, user, access, creditTins: users.creditTins })
   const treasuries = treasuryCommands(access, unfunded, payouts)
+  const { campaignState, campaignStates, ...budgets } = campaignCommands({ ...treasuries, access, unfunded })
   const oversight = oversightCommands(rules.oversight, open, treasuries.fundWaiting)
   const { refuseWhileLocked: _, ...accountOnly } = accounts
 
@@ -78,19 +81,30 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
     codes,
     volumes,
     treasuries,
+    budgets,
     payouts,
     reports,
     wallets,
     oversight,
   ]
-  const money = { ...treasuries, ...payouts, ...reports, ...wallets, ...oversight }
+  const money = { ...treasuries, ...budgets, ...payouts, ...reports, ...wallets, ...oversight }
   const commands = { ...scans, ...accountOnly, ...credentials, ...users, ...codes, ...volumes, ...money }
   const keys = areas.flatMap((area) => Object.keys(area))
   assert(keys.length === Object.keys(commands).length, 'two commands of a program have one key, so one is lost')
-  const queries = { ...memberQueries(rules, user, account, access), ...payoutQueries(open), listBatches, listUnlocks }
+  const queries = {
+    ...memberQueries(rules, user, account, access),
+    ...payoutQueries(open),
+    listBatches,
+    listUnlocks,
+    campaignState,
+    campaignStates,
+  }
   const program: Program = {
     name,
-    actors: [user, account, volume, batchActor, counter, treasury, wallet, payout, payee] as readonly ActorType[],
+    actors: [
+      ...[user, account, volume, batchActor, counter],
+      ...[treasury, campaign, campaigns, wallet, payout, payee],
+    ] as readonly ActorType[],
     tables: [book, directory, unfunded, open] as readonly AnyTable[],
     views: [recentScans] as readonly View[],
     commands: Object.values(commands) as unknown as readonly Command[],

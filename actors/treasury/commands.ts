@@ -1,10 +1,12 @@
 import { z } from 'zod'
 import { defineCommand } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
+import { campaign } from '../campaign/machine.js'
 import type { PayoutCommands } from '../payout/commands.js'
 import { compPayout } from '../payout/commands.js'
 import type { MemberAccess } from '../user/access.js'
 import { wallet } from '../wallet/machine.js'
+import { PRIZE_POOL } from './comp-funding.js'
 import { compFunded, pool, treasuryFunded } from './facts.js'
 import { tryHold } from './ledger.js'
 import { treasuryOf } from './machine.js'
@@ -16,28 +18,33 @@ const FUNDED_PER_TURN_MAX = 500
 /** Micro-USDT ever paid into a pool: beyond any real money, and well within the 64 bits that records hold. */
 const PAID_IN_MAX = 10n ** 18n
 
+export type TreasuryCommands = ReturnType<typeof treasuryCommands>
+
 export function treasuryCommands(
   access: MemberAccess,
   unfunded: UnfundedComps,
   { requestPayout }: Pick<PayoutCommands, 'requestPayout'>,
 ) {
-  /** Holds money for waiting comps, oldest first, as far as the pool reaches. */
+  /** Holds money for the comps that wait for a campaign, or for the pool, oldest first, as far as it reaches. */
   const fundWaiting = defineCommand({
     name: 'treasury.fund_waiting',
-    input: z.object({}),
+    input: z.object({ campaign: z.string().optional() }),
     who: 'system',
     actors: () => [],
-    handle: (turn) => {
+    handle: (turn, args): { funded: number } => {
+      const { campaign: id } = args
+      const source =
+        id === undefined ? { wallet: PRIZE_POOL } : { wallet: turn.context(campaign.ref(id)).pool, campaign: id }
       let funded = 0
-      for (const { compId, userId, amount } of unfunded.waiting()) {
+      for (const { compId, userId, amount } of unfunded.waiting(id)) {
         if (funded === FUNDED_PER_TURN_MAX) {
-          turn.tell(fundWaiting, {})
+          turn.tell(fundWaiting, args)
           break
         }
-        if (!tryHold(turn, 'member', compId, amount)) break
+        if (!tryHold(turn, source.wallet, compId, amount, id)) break
         turn.change(unfunded, { op: 'funded', compId })
         turn.emit(compFunded.make({ compId, userId, amount }))
-        turn.tell(requestPayout, compPayout(compId, userId, amount))
+        turn.tell(requestPayout, compPayout(compId, userId, amount, source))
         funded += 1
       }
       return { funded }
@@ -66,7 +73,7 @@ export function treasuryCommands(
         turn.step(wallet.ref(into), { type: 'announced', amount })
       }
       turn.emit(treasuryFunded.make({ pool: into, amount, reference, by }))
-      if (into === 'member') turn.tell(fundWaiting, {})
+      if (into === PRIZE_POOL) turn.tell(fundWaiting, {})
       return { available: turn.balance(account, 'available'), held: turn.balance(account, 'held') }
     },
   })

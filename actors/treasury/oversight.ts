@@ -15,8 +15,7 @@ import {
   treasuryReconciled,
   treasurySnapshotTaken,
 } from './facts.js'
-import { deposit } from './ledger.js'
-import { treasuryOf } from './machine.js'
+import { balancesOf, deposit } from './ledger.js'
 
 /** Payments looked at in one turn, unless a single block has more: blocks are not divided. */
 export const MOVEMENTS_PER_TURN_MAX = 200
@@ -112,9 +111,8 @@ export function oversightCommands(
 
 /** What the wallet must hold at the height that was watched through; and, of that, what is on its way out. */
 function ledgerAt(turn: Turn, open: OpenPayouts, name: Pool): { ledger: bigint; inFlight: bigint } {
-  const account = treasuryOf(name)
   const { unwatched, unbacked } = turn.context(wallet.ref(name))
   const settledLater = unwatched.reduce((sum, { amount }) => sum + amount, 0n)
-  const ledger = turn.balance(account, 'available') + turn.balance(account, 'held') + settledLater - unbacked
+  const ledger = balancesOf(turn, name).onWallet + settledLater - unbacked
   return { ledger, inFlight: open.total(name, 'in_flight').amount }
 }

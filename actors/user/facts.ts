@@ -125,6 +125,8 @@ export const compAwarded = defineFact(
     milestone: z.string(),
     /** Whether the treasury holds the money already; otherwise it waits for funds. */
     funded: z.boolean(),
+    /** The campaign that pays for it; absent when the pool does. */
+    campaign: z.string().optional(),
   }),
 )
 

@@ -14,7 +14,7 @@ import { compPayout, type PayoutCommands } from '../payout/commands.js'
 import { prizesFor } from '../programs/prizes.js'
 import type { LoyaltyRules, MilestoneRule } from '../programs/rules.js'
 import { quarterOf, standingIn, tierProgress } from '../programs/tiers.js'
-import { tryHold } from '../treasury/ledger.js'
+import { fundPrize } from '../treasury/comp-funding.js'
 import type { UnfundedComps } from '../treasury/unfunded-comps.js'
 import { barredBy, type VolumeActor } from '../volume/machine.js'
 import type { MemberAccess, UserRef } from './access.js'
@@ -260,17 +260,13 @@ function checkTravel(world: ScanWorld, turn: Turn, ref: UserRef, args: ScanArgs)
   }
 }
 
-/**
- * Awards one prize; money is held at once if the pool has it, otherwise the comp waits for funds (BJ-COMP-07).
- * It also waits while older ones do, or small comps would for ever take what a large one waits for.
- */
+/** Awards one prize; its money is held at once if there is enough, otherwise the comp waits for funds (BJ-COMP-07). */
 function award(world: ScanWorld, turn: Turn, ref: UserRef, prize: MilestoneRule, ordinal: number): void {
   const { compType, amount, label } = prize
   const compId = turn.newId()
-  const funded = amount === 0n || (world.unfunded.size === 0 && tryHold(turn, 'member', compId, amount))
-  if (!funded) turn.change(world.unfunded, { op: 'waits', compId, userId: ref.key, amount })
+  const { funded, source } = fundPrize(turn, world.unfunded, { compId, userId: ref.key, compType, amount })
   if (compType === 'trip') turn.step(world.volume.ref('tins'), { type: 'trip.awarded', at: turn.at })
-  if (funded && amount > 0n) turn.tell(world.requestPayout, compPayout(compId, ref.key, amount))
+  if (funded && amount > 0n) turn.tell(world.requestPayout, compPayout(compId, ref.key, amount, source))
   turn.step(ref, { type: 'comp.credited', amount })
   turn.emit(
     compAwarded.make({
@@ -282,6 +278,7 @@ function award(world: ScanWorld, turn: Turn, ref: UserRef, prize: MilestoneRule,
       ordinal,
       milestone: label,
       funded,
+      ...(source.campaign !== undefined && { campaign: source.campaign }),
     }),
   )
 }

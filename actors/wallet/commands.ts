@@ -4,8 +4,7 @@ import { defineCommand } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { OpenPayouts } from '../payout/open-payouts.js'
 import { pool } from '../treasury/facts.js'
-import { deposit } from '../treasury/ledger.js'
-import { treasuryOf } from '../treasury/machine.js'
+import { balancesOf, deposit } from '../treasury/ledger.js'
 import type { MemberAccess } from '../user/access.js'
 import { type WalletContext, wallet } from './machine.js'
 
@@ -39,8 +38,7 @@ export function walletCommands({ open, access }: { open: OpenPayouts; access: Me
       const isSame = before.address === address && before.chain === chain
       const isForeign = isSame && nonce !== null && nonce > (before.nextNonce ?? 0)
       if (!isSame || isForeign) {
-        const account = treasuryOf(name)
-        const unbacked = turn.balance(account, 'available') + turn.balance(account, 'held') - onChain
+        const unbacked = balancesOf(turn, name).onWallet - onChain
         turn.step(ref, { type: 'bound', chain, address, nonce, height, unbacked: unbacked > 0n ? unbacked : 0n })
         // What was there before us is ours to pay with.
         if (!isSame && unbacked < 0n) deposit(turn, name, `opening ${address}`, -unbacked)

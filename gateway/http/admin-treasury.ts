@@ -18,7 +18,10 @@ const openSchema = z.object({ count: z.number(), amount: z.number() })
 const poolSchema = z
   .object({
     pool,
+    /** In no campaign; and, in campaigns, what no prize has won yet. */
     available: z.number(),
+    campaigns: z.number(),
+    /** In and out of campaigns. */
     held: z.number(),
     /** All that was ever paid out of it. */
     paid: z.number(),
@@ -79,6 +82,7 @@ export function adminTreasuryRoutes(services: Services): Route[] {
         pools: states.map((state, index) => ({
           pool: state.wallet,
           available: usdOf(state.available),
+          campaigns: usdOf(state.campaigns),
           held: usdOf(state.held),
           paid: usdOf(state.paid),
           chain: state.chain,

@@ -39,7 +39,7 @@ export function cursorOf(rows: readonly After[], limit: number): string | null {
 }
 
 export const isoOf = (ms: number) => new Date(ms).toISOString()
-const isoOrNull = (ms: number | null) => (ms === null ? null : isoOf(ms))
+export const isoOrNull = (ms: number | null) => (ms === null ? null : isoOf(ms))
 
 export const compSchema = z
   .object({
@@ -50,6 +50,8 @@ export const compSchema = z
     status: z.enum(compStatuses),
     /** Whether the treasury holds the money. */
     funded: z.boolean(),
+    /** The campaign that pays for it; null when the pool does. */
+    campaign: z.string().nullable(),
     trigger_scan_id: z.string().nullable(),
     milestone: z.string().nullable(),
     awarded_at: z.string(),
@@ -69,6 +71,7 @@ export function compJson(comp: CompRow): z.output<typeof compSchema> {
     amount: usdOf(comp.amount),
     status: comp.status,
     funded: comp.isFunded,
+    campaign: comp.campaign,
     trigger_scan_id: comp.scanId,
     milestone: comp.milestone,
     awarded_at: isoOf(comp.awardedAt),

@@ -16,6 +16,7 @@ const comps = insertInto('comps', {
   ordinal: 'bigint',
   milestone: 'text',
   awarded_at: 'time',
+  campaign: 'text',
 })
 
 const compChanges = patchOf('comps', ['id'], { id: 'uuid', funded: 'boolean' })
@@ -26,6 +27,7 @@ const unfundedComps = upsertInto('unfunded_comps', ['comp_id'], {
   entry: 'int',
   user_id: 'text',
   amount: 'bigint',
+  campaign: 'text',
 })
 
 const milestonesUnclaimed = insertInto('milestones_unclaimed', {
@@ -80,8 +82,8 @@ export const prizeArea: Area = {
   deltas: onDelta<UnfundedDelta>('unfunded-comps', (delta, { seq, entry }, batch) => {
     if (delta.op === 'funded') batch.remove(unfundedComps, { comp_id: delta.compId })
     else {
-      const { compId, userId, amount } = delta
-      batch.put(unfundedComps, { comp_id: compId, seq, entry, user_id: userId, amount })
+      const { compId, userId, amount, campaign = null } = delta
+      batch.put(unfundedComps, { comp_id: compId, seq, entry, user_id: userId, amount, campaign })
     }
   }),
   facts: {
@@ -97,6 +99,7 @@ export const prizeArea: Area = {
         ordinal: comp.ordinal,
         milestone: comp.milestone,
         awarded_at: at,
+        campaign: comp.campaign ?? null,
       }),
     ),
     ...onFact(compFunded, ({ compId: id }, _, batch) => batch.patch(compChanges, { id, funded: true })),

@@ -1,3 +1,4 @@
+import { campaignClosed, campaignOpened, campaignRaised } from '../../actors/campaign/facts.js'
 import { foreignTransferSeen, treasuryReconciled, treasurySnapshotTaken } from '../../actors/treasury/facts.js'
 import { type Area, onFact } from './projection.js'
 import { insertInto } from './target.js'
@@ -38,8 +39,21 @@ const foreignTransfers = insertInto('foreign_transfers', {
   amount: 'usdt',
 })
 
+const campaignSteps = insertInto('campaign_steps', {
+  seq: 'bigint',
+  entry: 'int',
+  campaign: 'text',
+  step: 'text',
+  amount: 'usdt',
+  detail: 'text',
+  changed_by: 'text',
+  changed_at: 'time',
+})
+
+const isoOf = (ms: number) => new Date(ms).toISOString()
+
 export const treasuryArea: Area = {
-  targets: [snapshots, reconciliations, foreignTransfers],
+  targets: [snapshots, reconciliations, foreignTransfers, campaignSteps],
   deltas: {},
   facts: {
     ...onFact(treasurySnapshotTaken, ({ pool, height, onChain, ledger, inFlight }, { seq, entry, at }, batch) =>
@@ -61,5 +75,20 @@ export const treasuryArea: Area = {
         ...{ transaction_hash: hash, block_height: height, to_address: to },
       }),
     ),
+    ...onFact(campaignOpened, (opened, { seq, entry, at }, batch) => {
+      const { campaign, pool, compTypes, budget: amount, startsAt, endsAt, by } = opened
+      const end = endsAt === null ? 'it is closed' : isoOf(endsAt)
+      const detail = `${pool}: ${compTypes.join(', ')} from ${isoOf(startsAt)} until ${end}`
+      const step = { campaign, step: 'opened', amount, detail }
+      batch.put(campaignSteps, { seq, entry, ...step, changed_by: by, changed_at: at })
+    }),
+    ...onFact(campaignRaised, ({ campaign, amount, by }, { seq, entry, at }, batch) => {
+      const step = { campaign, step: 'raised', amount, detail: '' }
+      batch.put(campaignSteps, { seq, entry, ...step, changed_by: by, changed_at: at })
+    }),
+    ...onFact(campaignClosed, ({ campaign, returned, by }, { seq, entry, at }, batch) => {
+      const step = { campaign, step: 'closed', amount: returned, detail: '' }
+      batch.put(campaignSteps, { seq, entry, ...step, changed_by: by, changed_at: at })
+    }),
   },
 }

@@ -35,7 +35,7 @@ export interface PayoutFilter extends Page {
 export async function comps(sql: Sql, { type, status, userId, after, limit }: CompFilter): Promise<CompRow[]> {
   const rows = await sql<StoredComp[]>`
     select c.id, c.seq, c.user_id, c.type, (c.amount * 1000000)::bigint as amount, c.status, c.funded,
-      c.trigger_scan_id, c.milestone, c.awarded_at, c.paid_at,
+      c.campaign, c.trigger_scan_id, c.milestone, c.awarded_at, c.paid_at,
       coalesce(c.transaction_hash, p.transaction_hash) as hash, p.state, p.because
     from comps c left join payouts p on p.id = c.id::text
     where ${after === undefined ? sql`true` : sql`(c.seq, c.id) < (${after.seq}, ${after.id}::uuid)`}
@@ -51,6 +51,7 @@ export async function comps(sql: Sql, { type, status, userId, after, limit }: Co
     amount: row.amount,
     status: row.status,
     isFunded: row.funded,
+    campaign: row.campaign,
     scanId: row.trigger_scan_id,
     milestone: row.milestone,
     awardedAt: row.awarded_at.getTime(),
@@ -69,6 +70,7 @@ interface StoredComp {
   readonly amount: bigint
   readonly status: CompStatus
   readonly funded: boolean
+  readonly campaign: string | null
   readonly trigger_scan_id: string | null
   readonly milestone: string | null
   readonly awarded_at: Date

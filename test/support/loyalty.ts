@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import type { z } from 'zod'
 import * as accountFacts from '../../actors/account/facts.js'
+import * as campaignFacts from '../../actors/campaign/facts.js'
 import { codesFromRandom, formatCode, parseCode } from '../../actors/codes/code-text.js'
 import { packCodes } from '../../actors/codes/commands.js'
 import * as codeFacts from '../../actors/codes/facts.js'
@@ -80,7 +81,7 @@ class Clock extends World {
 
 type FactType = { type: string; schema: z.ZodType }
 const factTypes = new Map<string, z.ZodType>(
-  [accountFacts, codeFacts, payoutFacts, treasuryFacts, userFacts, volumeFacts, walletFacts]
+  [accountFacts, campaignFacts, codeFacts, payoutFacts, treasuryFacts, userFacts, volumeFacts, walletFacts]
     .flatMap((module) => Object.values(module) as (FactType | z.ZodType)[])
     .flatMap((value) => (typeof value === 'object' && 'schema' in value ? [[value.type, value.schema] as const] : [])),
 )
