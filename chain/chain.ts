@@ -9,9 +9,11 @@
 
 import type { Block, SignedTransaction } from '../actors/payout/transaction.js'
 import type { NodeHealth } from '../actors/wallet/node-health.js'
+import type { SignedTransfer } from '../actors/withdrawal/transfer.js'
 
 export type { Block, SignedTransaction, Terms } from '../actors/payout/transaction.js'
 export type { NodeHealth } from '../actors/wallet/node-health.js'
+export type { SignedTransfer } from '../actors/withdrawal/transfer.js'
 
 /** A transfer that was decided. Amounts are minor units of the wallet's asset. */
 export interface Transfer {
@@ -104,7 +106,7 @@ export interface ChainWallet {
   sign(transfers: readonly Transfer[]): Promise<readonly SignedTransaction[]>
   /** Signs again what is stuck: the same nonce at higher fees, or with a new blockhash after the old one is lost. */
   replace(transfer: OpenTransfer): Promise<SignedTransaction>
-  broadcast(transactions: readonly SignedTransaction[]): Promise<readonly Broadcast[]>
+  broadcast(transactions: readonly Pick<SignedTransaction, 'raw'>[]): Promise<readonly Broadcast[]>
   observe(transfers: readonly OpenTransfer[]): Promise<readonly Observation[]>
   holdings(atHeight?: number): Promise<Holdings>
   /** What any address holds of the asset now; one node is asked, for nothing is decided on it. */
@@ -119,8 +121,16 @@ export interface ChainWallet {
   parseAddress(text: string): string | null
   /** A transfer for the owner of `from` to sign. */
   unsigned(from: string, to: string, amount: bigint): Promise<UnsignedTransfer>
-  /** Sends what a member signed; returns its hash. */
-  submit(raw: string): Promise<string>
+  /** The hash as this chain writes it; null when it is none. */
+  parseHash(text: string): string | null
+  /** What the owner of an address has signed. Throws `withdrawal_unreadable` when it is no transfer of the asset. */
+  readSigned(raw: string): Promise<SignedTransfer>
+  /** The same, as a node shows it: the hash stands for the bytes, whoever shows them. Null when none shows it. */
+  findSigned(hash: string): Promise<SignedTransfer | null>
+  /** What became of transfers that others have signed (S3). */
+  trace(transfers: readonly SignedTransfer[]): Promise<readonly Observation[]>
+  /** Movements of everybody; chains whose nodes cannot tell leave it out. */
+  allMovements?(from: number, through: number): Promise<readonly AssetMovement[]>
 }
 
 /** The signer's own policy says no. The payout is held for a person to look at. */

@@ -7,7 +7,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import {
+  encodeFunctionData,
   type Hex,
+  keccak256,
   parseTransaction,
   serializeTransaction,
   type TransactionSerializableEIP1559,
@@ -17,9 +19,10 @@ import {
 import type { OpenTransfer } from '../chain/chain.js'
 import { startAnvil } from '../chain/dev/anvil.js'
 import { barOnTestToken, ensureTestToken, mintTestToken } from '../chain/dev/evm-token.js'
-import { compiledContracts, contractsFolder } from '../chain/evm/contracts.js'
+import { compiledContracts, contractsFolder, tokenAbi } from '../chain/evm/contracts.js'
 import { assertNotDevKey } from '../chain/evm/dev-keys.js'
 import { Endpoints } from '../chain/evm/endpoints.js'
+import { transferData } from '../chain/evm/transactions.js'
 import { openEvmWallet } from '../chain/evm/wallet.js'
 import type { Signer } from '../chain/signer/signer.js'
 import { goneWithin, isAlive } from '../persistence/postgres/postmaster.js'
@@ -155,30 +158,48 @@ t.test('a member signs what we prepare; it is sent once however often, and nothi
   const gas = BigInt(transaction.gas ?? 0)
   const asked = { ...fees, gas, chainId: 31_337, to: USDT.address, data: transaction.data as Hex }
   const raw = await member.signTransaction(asked)
-  const hash = await wallet.submit(raw)
-  t.equal(await wallet.submit(raw), hash, 'already imported')
+  const read = await wallet.readSigned(raw)
+  t.match(read, { raw, from: member.address, to, amount: DOLLAR, validity: { kind: 'nonce', nonce: 0 } })
+  t.equal(await wallet.findSigned(read.hash), null, 'no node has it yet')
+  t.match(await wallet.broadcast([read]), [{ kind: 'accepted' }])
+  t.match(await wallet.broadcast([read]), [{ kind: 'accepted' }], 'already imported')
+  t.same(await wallet.findSigned(read.hash), read, 'its bytes are put together from what a node shows')
   await mine(1)
-  t.equal(await wallet.submit(raw), hash, 'already mined')
+  t.same(await wallet.findSigned(read.hash), read)
+  t.match(await wallet.trace([read]), [{ kind: 'mined', hash: read.hash, ok: true }])
   t.equal(await balanceOf(to), DOLLAR)
+  const { chainId, to: token, data } = asked
+  const legacy = await member.signTransaction({
+    type: 'legacy',
+    chainId,
+    to: token,
+    data,
+    gas,
+    nonce: 1,
+    gasPrice: 10n ** 10n,
+  })
+  t.match(await wallet.broadcast([await wallet.readSigned(legacy)]), [{ kind: 'accepted' }])
+  t.equal((await wallet.findSigned(keccak256(legacy)))?.raw, legacy)
 
-  const invalid = { code: 'transaction_invalid' }
-  await t.rejects(wallet.submit('0x1234'), invalid)
-  await t.rejects(wallet.submit('hello'), invalid)
-  await t.rejects(wallet.submit(serializeTransaction(asked)), invalid, 'not signed')
-  await t.rejects(
-    member.signTransaction({ ...asked, chainId: 1 }).then((other) => wallet.submit(other)),
-    invalid,
-  )
-  await t.rejects(
-    member.signTransaction({ ...asked, to: newAddress() }).then((other) => wallet.submit(other)),
-    invalid,
-  )
-  await t.rejects(
-    member.signTransaction({ ...asked, data: '0x' }).then((other) => wallet.submit(other)),
-    invalid,
-  )
-  const twice = await member.signTransaction({ ...asked, gas: gas + 1n })
-  await t.rejects(wallet.submit(twice), { code: 'transaction_refused' })
+  const unreadable = { code: 'withdrawal_unreadable' }
+  const wrong = [
+    { chainId: 1 },
+    { to: newAddress() },
+    { data: '0x' as Hex },
+    { data: transferData(to, 0n) },
+    { data: transferData(to, 2n ** 255n) },
+    { data: encodeFunctionData({ abi: tokenAbi, functionName: 'approve', args: [to, 1n] }) },
+  ]
+  for (const change of wrong) {
+    const other = await member.signTransaction({ ...asked, ...change })
+    await t.rejects(wallet.readSigned(other), unreadable, JSON.stringify(Object.keys(change)))
+  }
+  for (const other of ['0x1234', 'hello', '', serializeTransaction(asked), `${raw}00`, `0x${'02'.repeat(9_000)}`]) {
+    await t.rejects(wallet.readSigned(other), unreadable, other.slice(0, 20))
+  }
+  t.match(await wallet.broadcast([{ raw: await member.signTransaction({ ...asked, gas: gas + 1n }) }]), [
+    { kind: 'refused', code: 'nonce_used' },
+  ])
 
   await barOnTestToken(anvil.client, to, true)
   await t.rejects(wallet.unsigned(member.address, to, DOLLAR), { code: 'transfer_refused' })

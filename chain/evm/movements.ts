@@ -14,11 +14,14 @@ const ADDRESSES_PER_CALL = 100
 
 const [TRANSFER] = encodeEventTopics({ abi: tokenAbi, eventName: 'Transfer' })
 
-/** All in blocks `from` to `through`, oldest first. Throws when the node does not have all of these blocks. */
+/**
+ * All in blocks `from` to `through`, oldest first; of everybody when `addresses` is null. Throws when the node does not
+ * have all of these blocks.
+ */
 export async function movementsIn(
   endpoint: Endpoint,
   token: Hex,
-  addresses: readonly Hex[],
+  addresses: readonly Hex[] | null,
   from: number,
   through: number,
 ): Promise<readonly AssetMovement[]> {
@@ -39,15 +42,19 @@ export async function movementsIn(
 async function logsOf(
   endpoint: Endpoint,
   token: Hex,
-  addresses: readonly Hex[],
+  addresses: readonly Hex[] | null,
   from: number,
   through: number,
 ): Promise<readonly ReceiptLog[]> {
   const range = { address: token, fromBlock: toQuantity(from), toBlock: toQuantity(through) }
-  const calls = chunks(addresses.map((address) => pad(address))).flatMap((group): readonly Call[] => [
-    { method: 'eth_getLogs', params: [{ ...range, topics: [TRANSFER, group] }] },
-    { method: 'eth_getLogs', params: [{ ...range, topics: [TRANSFER, null, group] }] },
-  ])
+  const logs = (...parties: readonly (readonly Hex[] | null)[]): Call => ({
+    method: 'eth_getLogs',
+    params: [{ ...range, topics: [TRANSFER, ...parties] }],
+  })
+  const calls =
+    addresses === null
+      ? [logs()]
+      : chunks(addresses.map((address) => pad(address))).flatMap((group) => [logs(group), logs(null, group)])
   // A node that does not have the last block yet answers with the logs of the others and says nothing of it.
   const lastBlock = { method: 'eth_getBlockByNumber', params: [toQuantity(through), false] }
   const [last, ...answers] = await endpoint.all([lastBlock, ...calls])

@@ -32,7 +32,7 @@ export interface Scope {
 /** Something with a nonce that was signed, perhaps several times. */
 export interface Signed {
   readonly nonce: number | null
-  readonly signed: readonly SignedTransaction[]
+  readonly signed: readonly Pick<SignedTransaction, 'hash'>[]
 }
 
 /** What is asked, of whom. */

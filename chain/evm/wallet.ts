@@ -5,7 +5,8 @@
  * W2 A replacement has the same nonce and the same content, and both fees are an eighth over everything signed before.
  * W3 No payee is asked about while signing, so that none can keep the others from being paid.
  */
-import { getAddress, type Hex, isAddress, zeroAddress } from 'viem'
+import { getAddress, type Hex, isAddress, isHash, zeroAddress } from 'viem'
+import type { SignedTransfer } from '../../actors/withdrawal/transfer.js'
 import { assert } from '../../engine/assert.js'
 import type {
   AssetMovement,
@@ -21,7 +22,7 @@ import type {
   UnsignedTransfer,
 } from '../chain.js'
 import type { Signer, WalletName } from '../signer/signer.js'
-import { broadcastRaw, submitRaw } from './broadcast.js'
+import { broadcastRaw } from './broadcast.js'
 import { assertNotDevKey } from './dev-keys.js'
 import { type Endpoints, nodesDisagree } from './endpoints.js'
 import { defaultFeePolicy, type FeePolicy, firstFees, readMarket } from './fees.js'
@@ -33,6 +34,8 @@ import { type Inquiry, observe, roundWithNonces } from './observe.js'
 import { preflight } from './preflight.js'
 import type { Receipt } from './quantities.js'
 import { paidBy } from './receipts.js'
+import { readTransfer } from './signed-transfer.js'
+import { findBytes, trace } from './trace.js'
 import { type PaymentTerms, replacementTerms, signTransactions, unsignedTransfer } from './transactions.js'
 import { transferForMember } from './withdrawal.js'
 
@@ -109,7 +112,7 @@ export class EvmWallet implements ChainWallet {
     return replacement
   }
 
-  async broadcast(transactions: readonly SignedTransaction[]): Promise<readonly Broadcast[]> {
+  async broadcast(transactions: readonly Pick<SignedTransaction, 'raw'>[]): Promise<readonly Broadcast[]> {
     return broadcastRaw(
       this.options.endpoints,
       transactions.map(({ raw }) => raw),
@@ -143,6 +146,10 @@ export class EvmWallet implements ChainWallet {
     return this.options.endpoints.read((node) => movementsIn(node, this.#token, proper, from, through))
   }
 
+  async allMovements(from: number, through: number): Promise<readonly AssetMovement[]> {
+    return this.options.endpoints.read((node) => movementsIn(node, this.#token, null, from, through))
+  }
+
   /** In lower case or with a right checksum. Neither nobody, nor the token, where money is lost, nor the wallet itself. */
   parseAddress(text: string): string | null {
     if (!isAddress(text)) return null
@@ -155,8 +162,21 @@ export class EvmWallet implements ChainWallet {
     return endpoints.read((node) => transferForMember(node, this.#scope, getAddress(from), getAddress(to), amount))
   }
 
-  async submit(raw: string): Promise<string> {
-    return submitRaw(this.#scope, raw)
+  parseHash(text: string): string | null {
+    return isHash(text) ? text.toLowerCase() : null
+  }
+
+  async readSigned(raw: string): Promise<SignedTransfer> {
+    return readTransfer(raw, this.options.endpoints.chainId, this.#token)
+  }
+
+  async findSigned(hash: string): Promise<SignedTransfer | null> {
+    const raw = await findBytes(this.options.endpoints, hash as Hex)
+    return raw === null ? null : this.readSigned(raw)
+  }
+
+  async trace(transfers: readonly SignedTransfer[]): Promise<readonly Observation[]> {
+    return trace(this.options.endpoints, this.#token, transfers)
   }
 
   #signed(asked: readonly (readonly [Transfer, PaymentTerms])[]): Promise<readonly SignedTransaction[]> {

@@ -4,7 +4,6 @@ import { getBase58Decoder } from '@solana/kit'
 import { createAssociatedTokenAccountIdempotentInstruction, createTransferCheckedInstruction } from '@solana/spl-token'
 import { ComputeBudgetProgram, PublicKey, SystemProgram, Transaction, TransactionInstruction } from '@solana/web3.js'
 import { assert } from '../../engine/assert.js'
-import { DomainError } from '../../engine/errors.js'
 import { MEMO_PROGRAM_ID, type SolanaAsset } from './asset.js'
 
 /**
@@ -68,22 +67,6 @@ export function hashOfSigned(raw: string, message: Buffer, verifier: KeyObject):
   const signature = bytes.subarray(SIGNATURE_START, MESSAGE_START)
   assert(verify(null, message, verifier, signature), 'the signature of the signer fits the message')
   return getBase58Decoder().decode(signature)
-}
-
-/** The hash of a transaction that somebody else signed. Throws `transaction_wrong`. */
-export function hashOfForeign(raw: string): string {
-  const wrong = (why: string) =>
-    new DomainError('unprocessable', 'transaction_wrong', `${why}. Sign the transaction that was prepared, unchanged.`)
-  let signed: Transaction
-  let isVerified: boolean
-  try {
-    signed = Transaction.from(Buffer.from(raw, 'base64'))
-    isVerified = signed.verifySignatures()
-  } catch {
-    throw wrong('This is no Solana transaction in base64')
-  }
-  if (!isVerified || !signed.signature) throw wrong('A signature is missing or does not fit')
-  return getBase58Decoder().decode(signed.signature)
 }
 
 export const publicKey = (address: string) => new PublicKey(address)

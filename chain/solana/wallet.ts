@@ -18,6 +18,7 @@ import {
   type Observation,
   type OpenTransfer,
   type SignedTransaction,
+  type SignedTransfer,
   SignerRefused,
   type Transfer,
   type UnsignedTransfer,
@@ -26,14 +27,15 @@ import type { Signer, WalletName } from '../signer/signer.js'
 import { decimalsOf, parsePayee, SOL_DECIMALS, type SolanaAsset } from './asset.js'
 import { inParallel } from './batches.js'
 import type { FoundTransaction } from './blocks.js'
-import { broadcast, TRANSACTION_BYTES_MAX } from './broadcast.js'
+import { broadcast } from './broadcast.js'
 import { assertNotDevKey } from './dev-keys.js'
 import { type Disagreement, Endpoints } from './endpoints.js'
 import { holdingsAt } from './holdings.js'
-import { compose, hashOfForeign, hashOfSigned, verifierOf } from './message.js'
+import { compose, hashOfSigned, verifierOf } from './message.js'
 import { movementsOf } from './movements.js'
 import { Observer } from './observe.js'
 import { type Preparation, type PriceLimits, prepare } from './preparation.js'
+import { findBytes, isSignature, readTransfer, tracedOf } from './signed-transfer.js'
 
 const TIMEOUT_MS = 10_000
 const REST_MAX_MS = 30_000
@@ -143,7 +145,7 @@ export class SolanaWallet implements ChainWallet {
     return signed
   }
 
-  broadcast(transactions: readonly SignedTransaction[]): Promise<readonly Broadcast[]> {
+  broadcast(transactions: readonly Pick<SignedTransaction, 'raw'>[]): Promise<readonly Broadcast[]> {
     const paysInSol = this.asset.mint === null
     return inParallel(transactions, BROADCASTS_AT_ONCE, ({ raw }) => broadcast(this.#endpoints, raw, paysInSol))
   }
@@ -193,18 +195,21 @@ export class SolanaWallet implements ChainWallet {
     return { chain: this.chain, from, to, amount, transaction: { transaction, blockhash, lastValidBlockHeight } }
   }
 
-  async submit(raw: string): Promise<string> {
-    if (Buffer.byteLength(raw, 'base64') > TRANSACTION_BYTES_MAX) {
-      const message = `A transaction has at most ${TRANSACTION_BYTES_MAX} bytes. Sign the one that was prepared.`
-      throw new DomainError('unprocessable', 'transaction_wrong', message)
-    }
-    const hash = hashOfForeign(raw)
-    const answer = await broadcast(this.#endpoints, raw, this.asset.mint === null)
-    if (answer.kind === 'accepted') return hash
-    if (answer.kind === 'unknown') {
-      throw new DomainError('unavailable', 'chain_unreachable', `${answer.message}. Submit the same transaction again.`)
-    }
-    throw new DomainError('unprocessable', `transaction_${answer.code}`, answer.message)
+  parseHash(text: string): string | null {
+    return isSignature(text) ? text : null
+  }
+
+  readSigned(raw: string): Promise<SignedTransfer> {
+    return readTransfer(this.#endpoints, this.asset, raw)
+  }
+
+  async findSigned(hash: string): Promise<SignedTransfer | null> {
+    const raw = await findBytes(this.#endpoints, hash)
+    return raw === null ? null : this.readSigned(raw)
+  }
+
+  trace(transfers: readonly SignedTransfer[]): Promise<readonly Observation[]> {
+    return this.#observer.observe(transfers.map(tracedOf))
   }
 
   async #sign(transfers: readonly Transfer[], priceFactor: bigint): Promise<readonly SignedTransaction[]> {
