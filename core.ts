@@ -32,6 +32,7 @@ import { readCheckpoint } from './persistence/restore/checkpoint.js'
 import { restoreCodeBook } from './persistence/restore/code-book.js'
 import { restoreDirectory } from './persistence/restore/directory.js'
 import { restoreOpenPayouts } from './persistence/restore/open-payouts.js'
+import { restoreOpenWithdrawals } from './persistence/restore/open-withdrawals.js'
 import { inOneSnapshot } from './persistence/restore/snapshot.js'
 import { restoreUnfundedComps } from './persistence/restore/unfunded-comps.js'
 import { schemaFolder } from './persistence/schema-folder.js'
@@ -271,7 +272,7 @@ async function embeddedPostgres(settings: Settings, log: Logger, closing: Closin
 /** Fills the tables and reads the rest of what Postgres holds, all of one moment. */
 function restore(
   sql: Transactions,
-  { program, book, directory, unfunded, open: openPayouts }: LoyaltyProgram,
+  { program, book, directory, unfunded, open: openPayouts, openWithdrawals }: LoyaltyProgram,
   limits: ShardLimits,
 ): Promise<Checkpoint> {
   const pinned = program.actors.filter(({ residency }) => residency === 'pinned').map(({ type }) => type)
@@ -280,6 +281,7 @@ function restore(
     await restoreDirectory(tx, directory)
     await restoreUnfundedComps(tx, unfunded)
     await restoreOpenPayouts(tx, openPayouts)
+    await restoreOpenWithdrawals(tx, openWithdrawals)
     return readCheckpoint(tx, SHARD, pinned, limits)
   })
 }

@@ -7,6 +7,7 @@ import { Directory, type DirectoryDelta, keyOf, type NameKind } from '../actors/
 import { type OpenPayoutDelta, OpenPayouts, openStates } from '../actors/payout/open-payouts.js'
 import { type Pool, pools } from '../actors/treasury/facts.js'
 import { UnfundedComps, type UnfundedDelta } from '../actors/treasury/unfunded-comps.js'
+import { type OpenWithdrawalDelta, OpenWithdrawals } from '../actors/withdrawal/open-withdrawals.js'
 import { alarmId } from '../engine/alarms.js'
 import type { Fact } from '../engine/fact.js'
 import type { Alarm, AlarmChange, Message, TurnRecord } from '../engine/record.js'
@@ -16,6 +17,7 @@ import { readCheckpoint } from '../persistence/restore/checkpoint.js'
 import { restoreCodeBook } from '../persistence/restore/code-book.js'
 import { restoreDirectory } from '../persistence/restore/directory.js'
 import { restoreOpenPayouts } from '../persistence/restore/open-payouts.js'
+import { restoreOpenWithdrawals } from '../persistence/restore/open-withdrawals.js'
 import { inOneSnapshot } from '../persistence/restore/snapshot.js'
 import { restoreUnfundedComps } from '../persistence/restore/unfunded-comps.js'
 import { PostgresStore } from '../persistence/store.js'
@@ -62,6 +64,7 @@ const step = fc.oneof(
     state: fc.constantFrom(...openStates, null),
     amount: fc.bigInt(1n, 10n ** 12n),
   }),
+  fc.record({ do: fc.constant('withdraw' as const), withdrawal: small, isOver: fc.boolean() }),
 )
 type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never
 type Of<Do extends Step['do']> = Extract<Step, { do: Do }>
@@ -78,6 +81,7 @@ class Oracle {
   readonly directory = new Directory()
   readonly unfunded = new UnfundedComps()
   readonly open = new OpenPayouts()
+  readonly withdrawals = new OpenWithdrawals()
   readonly names: { kind: NameKind; text: string; member: number }[] = []
   #scans = 0
   #texts = 0
@@ -115,6 +119,8 @@ class Oracle {
       }
       case 'payout':
         return payout(step)
+      case 'withdraw':
+        return withdrawal(step)
       default:
         return this.#codes(step)
     }
@@ -135,7 +141,7 @@ class Oracle {
       const reply = outcome.ok ? outcome.reply : undefined
       this.repeats.set(key, { at: record.input.at, seq: record.seq, forever, reply })
     }
-    const tables: readonly Table<never>[] = [this.book, this.directory, this.unfunded, this.open]
+    const tables: readonly Table<never>[] = [this.book, this.directory, this.unfunded, this.open, this.withdrawals]
     for (const { table, delta } of record.deltas) tables.find(({ name }) => name === table)?.apply(delta as never)
   }
 
@@ -216,6 +222,20 @@ function payout({ payout: number, state, amount }: Of<'payout'>): Parts {
   return { deltas: [{ table: 'open-payouts', delta }] }
 }
 
+function withdrawal({ withdrawal: number, isOver }: Of<'withdraw'>): Parts {
+  const withdrawalId = `withdrawal-${number}`
+  const delta: OpenWithdrawalDelta = isOver
+    ? { op: 'over', withdrawalId }
+    : { op: 'is', withdrawalId, userId: `member-${number % 2}` }
+  return { deltas: [{ table: 'open-withdrawals', delta }] }
+}
+
+/** Withdrawals in their order, and how many are open of each member. */
+const openWithdrawalContents = (open: OpenWithdrawals) => [
+  [...open.all()],
+  [0, 1].map((member) => open.countOf(`member-${member}`)),
+]
+
 /** Every line of open payouts, in its order, with its total; and who waits for an address. */
 const openContents = (open: OpenPayouts) => [
   ...pools.flatMap((pool) => openStates.map((state) => [[...open.in(pool, state)], open.total(pool, state)])),
@@ -249,11 +269,13 @@ t.test('restored state equals the fold of the records, wherever batches end', as
 
     const [book, directoryRestored, waiting] = [new CodeBook(), new Directory(), new UnfundedComps()]
     const openPayouts = new OpenPayouts()
+    const openWithdrawals = new OpenWithdrawals()
     const checkpoint = await inOneSnapshot(sql, async (tx) => {
       await restoreCodeBook(tx, book)
       await restoreDirectory(tx, directoryRestored)
       await restoreUnfundedComps(tx, waiting)
       await restoreOpenPayouts(tx, openPayouts)
+      await restoreOpenWithdrawals(tx, openWithdrawals)
       return await readCheckpoint(tx, SHARD, ['counter'])
     })
     t.equal(checkpoint.appliedSeq, steps.length)
@@ -284,6 +306,7 @@ t.test('restored state equals the fold of the records, wherever batches end', as
     }
     t.same([...waiting.waiting()], [...oracle.unfunded.waiting()])
     t.same(openContents(openPayouts), openContents(oracle.open))
+    t.same(openWithdrawalContents(openWithdrawals), openWithdrawalContents(oracle.withdrawals))
 
     const store = new PostgresStore(sql, SHARD)
     const loaded = await store.loadImages([...oracle.images.keys()].map(actorId))

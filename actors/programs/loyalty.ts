@@ -13,6 +13,8 @@ import { CodeBook } from '../codes/code-book.js'
 import { codeCommands } from '../codes/commands.js'
 import { batchActor } from '../codes/machine.js'
 import { counter } from '../counter/machine.js'
+import { depositCommands, depositQueries } from '../deposit/commands.js'
+import { depositWatch } from '../deposit/machine.js'
 import { Directory } from '../members/directory.js'
 import { payoutCommands } from '../payout/commands.js'
 import { payout } from '../payout/machine.js'
@@ -34,6 +36,9 @@ import { volumeCommands } from '../volume/commands.js'
 import { createVolumeActor } from '../volume/machine.js'
 import { walletCommands } from '../wallet/commands.js'
 import { wallet } from '../wallet/machine.js'
+import { withdrawalCommands, withdrawalQueries } from '../withdrawal/commands.js'
+import { withdrawal } from '../withdrawal/machine.js'
+import { OpenWithdrawals } from '../withdrawal/open-withdrawals.js'
 import type { LoyaltyRules } from './rules.js'
 
 export type LoyaltyProgram = ReturnType<typeof createLoyaltyProgram>
@@ -48,9 +53,12 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
   const recentScans = new RecentScans()
   const access = createAccess(user)
   const open = new OpenPayouts()
+  const openWithdrawals = new OpenWithdrawals()
   const payouts = payoutCommands({ rules: rules.payouts, open, access, secondFactor: createSecondFactor(account) })
   const reports = reportCommands({ rules: rules.payouts, open })
   const wallets = walletCommands({ open, access })
+  const withdrawals = withdrawalCommands({ open: openWithdrawals, access })
+  const deposits = depositCommands()
   const accountWorld = { rules, user, account, directory }
 
   const scans = scanCommands({
@@ -86,14 +94,27 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
     reports,
     wallets,
     oversight,
+    withdrawals,
+    deposits,
   ]
-  const money = { ...treasuries, ...budgets, ...payouts, ...reports, ...wallets, ...oversight }
+  const money = {
+    ...treasuries,
+    ...budgets,
+    ...payouts,
+    ...reports,
+    ...wallets,
+    ...oversight,
+    ...withdrawals,
+    ...deposits,
+  }
   const commands = { ...scans, ...accountOnly, ...credentials, ...users, ...codes, ...volumes, ...money }
   const keys = areas.flatMap((area) => Object.keys(area))
   assert(keys.length === Object.keys(commands).length, 'two commands of a program have one key, so one is lost')
   const queries = {
     ...memberQueries(rules, user, account, access),
     ...payoutQueries(open),
+    ...withdrawalQueries(openWithdrawals),
+    ...depositQueries(),
     listBatches,
     listUnlocks,
     campaignState,
@@ -103,11 +124,14 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
     name,
     actors: [
       ...[user, account, volume, batchActor, counter],
-      ...[treasury, campaign, campaigns, wallet, payout, payee],
+      ...[treasury, campaign, campaigns, wallet, payout, payee, withdrawal, depositWatch],
     ] as readonly ActorType[],
-    tables: [book, directory, unfunded, open] as readonly AnyTable[],
+    tables: [book, directory, unfunded, open, openWithdrawals] as readonly AnyTable[],
     views: [recentScans] as readonly View[],
     commands: Object.values(commands) as unknown as readonly Command[],
   }
-  return { program, rules, accountWorld, book, directory, unfunded, open, recentScans, commands, queries }
+  return {
+    ...{ program, rules, accountWorld, book, directory, unfunded, open, openWithdrawals },
+    ...{ recentScans, commands, queries },
+  }
 }

@@ -15,7 +15,10 @@ const DEVICE_SHIFT = 2
 const bytesOf = (value: unknown) => value as Uint8Array
 
 /** Fills the tables of a fresh program, and returns the checkpoint of the same moment. */
-export function restoreFrom(tables: Tables, { program, book, directory, unfunded, open }: LoyaltyProgram): Checkpoint {
+export function restoreFrom(
+  tables: Tables,
+  { program, book, directory, unfunded, open, openWithdrawals }: LoyaltyProgram,
+): Checkpoint {
   restoreCodes(tables, book)
   const members = sortedBy(tables.rows('directory_members'), 'number')
   directory.restoreMembers(Buffer.concat(members.map(({ user_id }) => uuidBytes(String(user_id)))))
@@ -41,6 +44,9 @@ export function restoreFrom(tables: Tables, { program, book, directory, unfunded
       payee: String(payee),
     }
     open.apply({ op: 'is', ...place, amount: BigInt(amount as bigint) })
+  }
+  for (const { withdrawal_id, user_id } of sortedBy(tables.rows('open_withdrawals'), 'seq', 'entry')) {
+    openWithdrawals.apply({ op: 'is', withdrawalId: String(withdrawal_id), userId: String(user_id) })
   }
   const pinned = new Set(program.actors.filter(({ residency }) => residency === 'pinned').map(({ type }) => type))
   return checkpointOf(tables, pinned)

@@ -10,8 +10,9 @@ import type { Area, Source } from './projection.js'
 import { scanArea } from './scans.js'
 import type { Target } from './target.js'
 import { treasuryArea } from './treasury.js'
+import { withdrawalArea } from './withdrawals.js'
 
-const areas: readonly Area[] = [memberArea, codeArea, scanArea, prizeArea, payoutArea, treasuryArea]
+const areas: readonly Area[] = [memberArea, codeArea, scanArea, prizeArea, payoutArea, treasuryArea, withdrawalArea]
 
 /** Every target, in the order they are written. */
 export const targets: readonly Target[] = [...areas.flatMap((area) => area.targets), ...engineTargets]

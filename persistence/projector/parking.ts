@@ -20,6 +20,7 @@ const neededAtStart = new Set([
   'directory_names',
   'unfunded_comps',
   'open_payouts',
+  'open_withdrawals',
   'qr_code_chunks',
 ])
 
