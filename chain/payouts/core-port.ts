@@ -1,14 +1,10 @@
 /** What the pipelines ask of the core. Every answer is durable when it comes (J1, G2). */
-import type { Deposit } from '../../actors/deposit/commands.js'
-import type { DepositWatchContext } from '../../actors/deposit/machine.js'
 import type { OpenState } from '../../actors/payout/open-payouts.js'
-import type { DistributionReport, PreparedDistribution } from '../../actors/payout/distributions.js'
 import type { PreparedPayout, Report } from '../../actors/payout/reports.js'
 import type { LoyaltyProgram } from '../../actors/programs/loyalty.js'
 import type { Pool, ReconcileCause, ReconciliationStatus } from '../../actors/treasury/facts.js'
 import type { Movement } from '../../actors/treasury/oversight.js'
 import type { FoundWallet } from '../../actors/wallet/commands.js'
-import type { WithdrawalReport, WithdrawalView } from '../../actors/withdrawal/commands.js'
 import { system } from '../../engine/command.js'
 import type { Shard } from '../../engine/shard.js'
 
@@ -24,14 +20,6 @@ export interface PayoutCore {
   /** Gives nonces as far as the limits allow. Throws `wallet_paused`. */
   prepare(wallet: Pool, payoutIds: readonly string[]): Promise<readonly PreparedPayout[]>
   report(reports: readonly Report[]): Promise<void>
-  /** The distribution under way; null when there is none. */
-  distribution(wallet: Pool): Promise<PreparedDistribution | null>
-  /** Prepares payouts to be paid together; null when too few may be. Throws `wallet_paused`. */
-  distribute(
-    wallet: Pool,
-    asked: { distributionId: string; contract: string; payoutIds: readonly string[] },
-  ): Promise<PreparedDistribution | null>
-  reportDistribution(distribution: PreparedDistribution, reports: readonly DistributionReport[]): Promise<void>
   /** Throws `wallet_in_use` and `chain_behind`. */
   bind(wallet: Pool, found: FoundWallet): Promise<void>
   /** Calls back whenever payouts may have been queued. */
@@ -55,52 +43,6 @@ export interface OversightCore {
   ): Promise<{ readonly status: ReconciliationStatus }>
 }
 
-/** What the tracker of withdrawals asks of the core. */
-export interface WithdrawalCore {
-  /** The next ones under way, behind the one with this id, oldest first. */
-  open(after: string | null, max: number): Promise<readonly WithdrawalView[]>
-  report(reports: readonly WithdrawalReport[]): Promise<void>
-  /** Calls back whenever one was submitted. */
-  onSubmitted(callback: () => void): void
-}
-
-/** What the watch of deposits into members' wallets asks of the core. */
-export interface DepositCore {
-  /** The chain and the last block that was looked at. */
-  watched(): Promise<DepositWatchContext>
-  /** From the block after `through` on deposits of this chain are watched. */
-  begin(chain: string, through: number): Promise<void>
-  watch(seen: { chain: string; from: number; through: number; deposits: readonly Deposit[] }): Promise<void>
-}
-
-export function withdrawalCoreOf(shard: Shard, { commands, queries }: LoyaltyProgram): WithdrawalCore {
-  return {
-    open: async (after, max) => {
-      const withdrawalIds = await shard.query(queries.openWithdrawals, { after, max })
-      return withdrawalIds.length === 0 ? [] : shard.query(queries.withdrawals, { withdrawalIds })
-    },
-    report: async (reports) => {
-      await shard.execute(commands.reportWithdrawals, { args: { reports: [...reports] }, who: system })
-    },
-    onSubmitted: (callback) =>
-      shard.subscribe(({ facts }) => {
-        if (facts.some((fact) => fact.type === 'withdrawal.submitted')) callback()
-      }),
-  }
-}
-
-export function depositCoreOf(shard: Shard, { commands, queries }: LoyaltyProgram): DepositCore {
-  return {
-    watched: () => shard.query(queries.depositsWatched, {}),
-    begin: async (chain, through) => {
-      await shard.execute(commands.beginDeposits, { args: { chain, through }, who: system })
-    },
-    watch: async ({ deposits, ...range }) => {
-      await shard.execute(commands.watchDeposits, { args: { ...range, deposits: [...deposits] }, who: system })
-    },
-  }
-}
-
 export function oversightCoreOf(shard: Shard, { commands, queries }: LoyaltyProgram): OversightCore {
   const who = system
   return {
@@ -108,8 +50,7 @@ export function oversightCoreOf(shard: Shard, { commands, queries }: LoyaltyProg
     hashesInFlight: async (wallet) => {
       const payoutIds = await shard.query(queries.openPayouts, { wallet, state: 'in_flight', max: IN_FLIGHT_MAX })
       const transfers = payoutIds.length === 0 ? [] : await shard.query(queries.transfers, { payoutIds })
-      const steps = (await distributionUnderWay(shard, queries, wallet))?.steps ?? []
-      return new Set([...transfers, ...steps].flatMap(({ signed }) => signed.map(({ hash }) => hash)))
+      return new Set(transfers.flatMap(({ signed }) => signed.map(({ hash }) => hash)))
     },
     watch: async (pool, { from, through, deposits, withdrawals }) => {
       const args = { pool, from, through, deposits: [...deposits], withdrawals: [...withdrawals] }
@@ -120,11 +61,6 @@ export function oversightCoreOf(shard: Shard, { commands, queries }: LoyaltyProg
     },
     reconcile: (pool, seen) => shard.execute(commands.reconcile, { args: { pool, ...seen }, who }),
   }
-}
-
-async function distributionUnderWay(shard: Shard, queries: LoyaltyProgram['queries'], wallet: Pool) {
-  const distributionId = await shard.query(queries.distributionUnderWay, { wallet })
-  return distributionId === null ? null : shard.query(queries.distributionDetail, { distributionId })
 }
 
 export function payoutCoreOf(shard: Shard, { commands, queries }: LoyaltyProgram): PayoutCore {
@@ -140,16 +76,6 @@ export function payoutCoreOf(shard: Shard, { commands, queries }: LoyaltyProgram
     },
     report: async (reports) => {
       await shard.execute(commands.tell, { args: { reports: [...reports] }, who })
-    },
-    distribution: (wallet) => distributionUnderWay(shard, queries, wallet),
-    distribute: async (wallet, { payoutIds, ...asked }) => {
-      const args = { wallet, ...asked, payoutIds: [...payoutIds] }
-      return (await shard.execute(commands.distribute, { args, who })).distribution
-    },
-    reportDistribution: async ({ distributionId, shares }, reports) => {
-      const payoutIds = shares.map(({ payoutId }) => payoutId)
-      const args = { distributionId, payoutIds, reports: [...reports] }
-      await shard.execute(commands.reportDistribution, { args, who })
     },
     bind: async (wallet, found) => {
       await shard.execute(commands.bind, { args: { wallet, ...found }, who })

@@ -9,7 +9,7 @@
 import { DEPOSITS_PER_TURN_MAX, type Deposit } from '../../actors/deposit/commands.js'
 import { TRANSFER_AMOUNT_MAX } from '../../actors/withdrawal/transfer.js'
 import type { AssetMovement, ChainWallet } from '../chain.js'
-import type { DepositCore } from './core-port.js'
+import type { DepositCore } from './member-core-port.js'
 
 /** Blocks looked through at once: a busy token moves hundreds of times in each. */
 const BLOCKS_PER_LOOK_MAX = 50

@@ -14,7 +14,7 @@ import {
 } from '../../actors/withdrawal/commands.js'
 import { DomainError } from '../../engine/errors.js'
 import type { ChainWallet, Observation, SignedTransfer } from '../chain.js'
-import type { WithdrawalCore } from './core-port.js'
+import type { WithdrawalCore } from './member-core-port.js'
 
 const LOOKED_AT_ONCE = WITHDRAWALS_PER_TURN_MAX
 
