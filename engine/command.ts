@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import type { ActorRef, ActorType } from './actor.js'
 import { assert } from './assert.js'
 import type { DomainError } from './errors.js'
+import type { Fact } from './fact.js'
 import type { AnyTable, View } from './table.js'
 import type { ReadScope, Turn } from './turn.js'
 
@@ -59,6 +60,12 @@ export function defineQuery<Args, Result>(definition: Query<Args, Result>): Quer
   return definition
 }
 
+/**
+ * What follows from a fact elsewhere: called in the turn that emits it, to tell others (`turn.tell`). It may read what
+ * that turn may read.
+ */
+export type Reactions = Readonly<Record<string, (turn: Turn, fact: Fact) => void>>
+
 /** One platform on the engine: its actor types, tables, views and commands. */
 export interface Program {
   readonly name: string
@@ -66,6 +73,8 @@ export interface Program {
   readonly tables: readonly AnyTable[]
   readonly views: readonly View[]
   readonly commands: readonly Command[]
+  /** By type of fact. */
+  readonly reactions?: Reactions
 }
 
 /** The commands of a program by name. */
@@ -83,6 +92,15 @@ export class Commands {
     const command = this.#byName.get(name)
     assert(command !== undefined, `there is no command ${name} in ${this.program.name}`)
     return command
+  }
+
+  /** Handles a command, and lets everybody concerned be told of its facts. */
+  handle(command: Command, turn: Turn, args: never): unknown {
+    const result = command.handle(turn, args)
+    assert(!(result instanceof Promise), `${command.name} is not synchronous (T1)`)
+    const { reactions } = this.program
+    if (reactions !== undefined) for (const fact of [...turn.facts]) reactions[fact.type]?.(turn, fact)
+    return result
   }
 
   /** What a turn tells must be deliverable: a record that asks for the impossible would end every start (J3). */

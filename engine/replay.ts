@@ -32,7 +32,7 @@ export class Replay {
     const journaled = unpackRecord(body)
     const pending = this.#pendingOf(journaled)
     const turn = new Turn(this.state.seq + 1, journaled.input, pending.refs, this.state.residents)
-    const record = makeRecord(pending, turn, handle(pending, turn))
+    const record = makeRecord(pending, turn, handle(this.#commands, pending, turn))
     const bytes = packRecord(record)
     this.state.commit(turn, record)
     return { record, isSame: Buffer.compare(bytes, body) === 0 }
@@ -52,9 +52,9 @@ export class Replay {
   }
 }
 
-function handle(pending: Pending, turn: Turn): Outcome<unknown> {
+function handle(commands: Commands, pending: Pending, turn: Turn): Outcome<unknown> {
   try {
-    const result = pending.command.handle(turn, pending.args)
+    const result = commands.handle(pending.command, turn, pending.args)
     return result instanceof Refusal ? { ok: false, error: result.error } : { ok: true, reply: result }
   } catch (error) {
     if (!(error instanceof DomainError)) throw error

@@ -313,8 +313,7 @@ export class Shard {
     assert(!this.#inTurn, 'turns do not nest (T1)')
     this.#inTurn = true
     try {
-      const result = pending.command.handle(turn, pending.args)
-      assert(!(result instanceof Promise), `${pending.command.name} is not synchronous (T1)`)
+      const result = this.#commands.handle(pending.command, turn, pending.args)
       this.#state.assertRecoverable(turn)
       this.#commands.assertDeliverable(turn)
       return result instanceof Refusal ? { ok: false, error: result.error } : { ok: true, reply: result }

@@ -176,7 +176,7 @@ class History {
     const { userId } = known
     const sessionId = uuid('5e5', ++this.#logins)
     this.#ask(commands.setStanding, { userId, standing: 'active', reason: 'test' }, () => {
-      known.suspended = false
+      this.oracle.setSuspended(known, false)
     })
     const args = { userId, sessionId, device: 'mobile' as const, ip: null, step: null, usedBackupHash: null }
     this.world.submit(commands.logIn, { args, who: system }, (outcome) => {

@@ -9,6 +9,7 @@ import { createAccountActor } from '../account/machine.js'
 import { createSecondFactor } from '../account/second-factor.js'
 import { campaignCommands } from '../campaign/commands.js'
 import { campaign, campaigns } from '../campaign/machine.js'
+import { createChat } from '../chat/chat.js'
 import { CodeBook } from '../codes/code-book.js'
 import { codeCommands } from '../codes/commands.js'
 import { batchActor } from '../codes/machine.js'
@@ -17,6 +18,8 @@ import { depositCommands, depositQueries } from '../deposit/commands.js'
 import { depositWatch } from '../deposit/machine.js'
 import { Directory } from '../members/directory.js'
 import { payoutCommands } from '../payout/commands.js'
+import { distribution } from '../payout/distribution.js'
+import { distributionCommands, distributionQueries } from '../payout/distributions.js'
 import { payout } from '../payout/machine.js'
 import { OpenPayouts } from '../payout/open-payouts.js'
 import { payee } from '../payout/payee.js'
@@ -56,6 +59,7 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
   const openWithdrawals = new OpenWithdrawals()
   const payouts = payoutCommands({ rules: rules.payouts, open, access, secondFactor: createSecondFactor(account) })
   const reports = reportCommands({ rules: rules.payouts, open })
+  const distributions = distributionCommands({ rules: rules.payouts, open })
   const wallets = walletCommands({ open, access })
   const withdrawals = withdrawalCommands({ open: openWithdrawals, access })
   const deposits = depositCommands()
@@ -92,6 +96,7 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
     budgets,
     payouts,
     reports,
+    distributions,
     wallets,
     oversight,
     withdrawals,
@@ -102,6 +107,7 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
     ...budgets,
     ...payouts,
     ...reports,
+    ...distributions,
     ...wallets,
     ...oversight,
     ...withdrawals,
@@ -113,6 +119,7 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
   const queries = {
     ...memberQueries(rules, user, account, access),
     ...payoutQueries(open),
+    ...distributionQueries(),
     ...withdrawalQueries(openWithdrawals),
     ...depositQueries(),
     listBatches,
@@ -120,18 +127,44 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
     campaignState,
     campaignStates,
   }
+  const chat = createChat(rules, user, account, directory)
+  const chatCommands = Object.values(chat.commands).flatMap((area) => Object.values<unknown>(area))
   const program: Program = {
     name,
     actors: [
-      ...[user, account, volume, batchActor, counter],
-      ...[treasury, campaign, campaigns, wallet, payout, payee, withdrawal, depositWatch],
+      user,
+      account,
+      volume,
+      batchActor,
+      counter,
+      treasury,
+      campaign,
+      campaigns,
+      wallet,
+      payout,
+      distribution,
+      payee,
+      withdrawal,
+      depositWatch,
+      ...chat.actors,
     ] as readonly ActorType[],
     tables: [book, directory, unfunded, open, openWithdrawals] as readonly AnyTable[],
-    views: [recentScans] as readonly View[],
-    commands: Object.values(commands) as unknown as readonly Command[],
+    views: [recentScans, chat.recentMessages] as readonly View[],
+    commands: [...Object.values(commands), ...chatCommands] as unknown as readonly Command[],
+    reactions: chat.reactions,
   }
   return {
-    ...{ program, rules, accountWorld, book, directory, unfunded, open, openWithdrawals },
-    ...{ recentScans, commands, queries },
+    program,
+    rules,
+    accountWorld,
+    book,
+    directory,
+    unfunded,
+    open,
+    openWithdrawals,
+    recentScans,
+    commands,
+    queries,
+    chat,
   }
 }

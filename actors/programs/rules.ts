@@ -1,4 +1,5 @@
 /** The shape of a loyalty program's rules: data the actors decide by. Each program fills it in its own folder. */
+import type { ChatRules } from '../chat/rules.js'
 import type { PayoutRules } from '../payout/rules.js'
 import type { OversightRules } from '../treasury/oversight.js'
 import type { TierName } from '../user/facts.js'
@@ -59,4 +60,5 @@ export interface LoyaltyRules {
   readonly products: ReadonlyMap<string, Product>
   readonly payouts: PayoutRules
   readonly oversight: OversightRules
+  readonly chat: ChatRules
 }

@@ -194,7 +194,7 @@ class Telling {
         break
       case 'user.set_standing':
         if (args.standing === 'suspended') oracle.suspend(this.#member(args.userId))
-        else this.#member(args.userId).suspended = false
+        else oracle.setSuspended(this.#member(args.userId), false)
         break
       case 'account.log_in':
         this.#member(args.userId).session = args.sessionId

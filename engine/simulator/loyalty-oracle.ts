@@ -178,6 +178,7 @@ export class Oracle {
     member.lifetime += amount
     const won = { userId, compType, amount, ordinal: this.ordinal, milestone: label, funded }
     this.won.push(won)
+    this.due.push('chat.announce ')
     return won
   }
 
@@ -229,8 +230,13 @@ export class Oracle {
   }
 
   suspend(member: OracleMember): void {
-    member.suspended = true
+    this.setSuspended(member, true)
     member.session = null
+  }
+
+  setSuspended(member: OracleMember, isSuspended: boolean): void {
+    if (member.suspended !== isSuspended) this.due.push(`chat.note_standing ${member.userId}`)
+    member.suspended = isSuspended
   }
 
   /** What uploading these codes counts; `[from]` are the statuses that may become `to`. */
@@ -258,6 +264,7 @@ export class Oracle {
     const expected = this.due.indexOf(`${command} ${args.userId ?? ''}`)
     if (expected < 0) throw new Error(`${command} came unasked`)
     this.due.splice(expected, 1)
+    if (command.startsWith('chat.')) return
     const member = this.members.find(({ userId }) => userId === args.userId)
     if (member === undefined) this.#fundWaiting()
     else if (command === 'payout.request') this.payouts.push({ userId: member.userId, amount: args.amount ?? 0n })
@@ -286,6 +293,8 @@ export class Oracle {
     if (from === to && locked === wasLocked) return
     const because = ranks.indexOf(to) < ranks.indexOf(from) && cause !== 'admin' ? 'quarter_end' : cause
     member.announced = { tier: to, locked }
+    this.due.push(`chat.note_standing ${member.userId}`)
+    if (ranks.indexOf(to) > ranks.indexOf(from)) this.due.push('chat.announce ')
     this.tierChanges.push({ userId: member.userId, from, to, because, locked, quarter: quarterAt(at), quarterScans })
   }
 }

@@ -1,5 +1,7 @@
 /** BlakJaks: its rules as data. Row ids are those of the requirements (BJ-…). */
+
 import type { LoyaltyRules, Product } from '../rules.js'
+import { blakjaksChat } from './chat.js'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
@@ -79,6 +81,7 @@ export const blakjaksRules: LoyaltyRules = {
     // BJ-PAY-04
     perMinuteMax: 100,
     inFlightMax: 200,
+    batchAtLeast: 20,
     // The largest automatic comp is $10,000; the largest trip match $42,000 is a batch that a person approves.
     reviewAbove: 25_000n * USDT,
     payeeDayReviewAbove: 25_000n * USDT,
@@ -92,4 +95,5 @@ export const blakjaksRules: LoyaltyRules = {
   },
   // BJ-REC-01
   oversight: { toleranceDaily: 10n * USDT },
+  chat: blakjaksChat,
 }

@@ -1,0 +1,96 @@
+/** What members read of the chat's state in memory. */
+import { defineQuery } from '../../engine/command.js'
+import type { ReadScope } from '../../engine/turn.js'
+import { type ChannelContext, channel } from './channel.js'
+import { theChannels } from './channel-list.js'
+import { type ChatterContext, chatter, silenceAt, tierAt } from './chatter.js'
+import { message } from './message.js'
+import { chatterIn, mayRead, readableChannel } from './rights.js'
+
+function viewOf(scope: ReadScope, channelId: string, member: ChatterContext) {
+  const ref = channel.ref(channelId)
+  const { epoch, offset, messages, pins, profile } = scope.context(ref)
+  const unread = messages - (member.read[channelId] ?? 0)
+  return { channelId, epoch, offset, messages, pins, profile, unread, isActive: scope.value(ref) === 'open' }
+}
+
+export type ChannelView = ReturnType<typeof viewOf> & { readonly profile: NonNullable<ChannelContext['profile']> }
+
+export function chatQueries() {
+  /** Whether the chat knows a member. */
+  const known = defineQuery({
+    name: 'chat.known',
+    actors: ({ userId }: { userId: string }) => [chatter.ref(userId)],
+    read: (scope, { userId }) => scope.exists(chatter.ref(userId)),
+  })
+
+  /** Channels a member may read, in their order; moderators see archived ones too. */
+  const channels = defineQuery({
+    name: 'chat.channels',
+    actors: ({ userId }: { userId: string }) => [chatter.ref(userId)],
+    read: (scope, { userId }): ChannelView[] => {
+      const member = chatterIn(scope, userId)
+      const views = scope.context(theChannels).channelIds.map((id) => viewOf(scope, id, member))
+      return views
+        .flatMap((view) => (view.profile === null ? [] : [{ ...view, profile: view.profile }]))
+        .filter(({ profile, isActive }) => member.isAdmin || (isActive && mayRead(member, profile, scope.at)))
+        .sort((a, b) => a.profile.order - b.profile.order)
+    },
+  })
+
+  /** One channel, to be read. Throws `channel_unknown`, `tier_too_low`. */
+  const readable = defineQuery({
+    name: 'chat.readable',
+    actors: ({ userId }: { userId: string; channelId: string }) => [chatter.ref(userId)],
+    read: (scope, { userId, channelId }): ChannelView => {
+      const member = chatterIn(scope, userId)
+      const { profile } = readableChannel(scope, channelId, member)
+      return { ...viewOf(scope, channelId, member), profile }
+    },
+  })
+
+  /** The channel of a message; null when there is no such message. */
+  const messageOf = defineQuery({
+    name: 'chat.message',
+    actors: ({ messageId }: { messageId: string }) => [message.ref(messageId)],
+    read: (scope, { messageId }) => {
+      const ref = message.ref(messageId)
+      return scope.exists(ref) ? scope.context(ref) : null
+    },
+  })
+
+  /** Messages that are pinned in a channel, newest pin first; their actors are those the caller names. */
+  const messages = defineQuery({
+    name: 'chat.messages',
+    actors: ({ messageIds }: { messageIds: readonly string[] }) => messageIds.map((id) => message.ref(id)),
+    read: (scope, { messageIds }) =>
+      messageIds.flatMap((id) => (scope.exists(message.ref(id)) ? [scope.context(message.ref(id))] : [])),
+  })
+
+  /** Whether, and until when, a member may not write; and the rights they have. */
+  const standing = defineQuery({
+    name: 'chat.standing',
+    actors: ({ userId }: { userId: string }) => [chatter.ref(userId)],
+    read: (scope, { userId }) => {
+      const member = chatterIn(scope, userId)
+      const { username, isAdmin, memberSince } = member
+      return { username, isAdmin, memberSince, tier: tierAt(member, scope.at), silence: silenceAt(member, scope.at) }
+    },
+  })
+
+  const wordRules = defineQuery({
+    name: 'chat.word_rules',
+    actors: () => [],
+    read: (scope, _: Record<string, never>) => scope.context(theChannels).wordRules,
+  })
+
+  return {
+    chatKnown: known,
+    chatChannels: channels,
+    readableChannel: readable,
+    messageOf,
+    chatMessages: messages,
+    chatStanding: standing,
+    wordRules,
+  }
+}

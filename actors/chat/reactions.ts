@@ -1,0 +1,66 @@
+/**
+ * What the loyalty side tells the chat, as messages, each a turn of its own (architecture §7): how members stand, and
+ * what is worth saying aloud (BJ-CHAT-17).
+ */
+import type { ActorRef } from '../../engine/actor.js'
+import type { Reactions } from '../../engine/command.js'
+import type { Turn } from '../../engine/turn.js'
+import type { profileChanged } from '../account/facts.js'
+import type { LoyaltyRules } from '../programs/rules.js'
+import { memberId } from '../programs/tiers.js'
+import type { compAwarded, tierChanged, userStandingChanged } from '../user/facts.js'
+import type { UserActor } from '../user/machine.js'
+import type { AnnounceCommand } from './announcing.js'
+import { isAtLeast } from './rights.js'
+import { type StandingCommands, tiersOf } from './standing.js'
+
+const MICRO = 1_000_000n
+const dollars = new Intl.NumberFormat('en-US', {
+  style: 'currency',
+  currency: 'USD',
+  trailingZeroDisplay: 'stripIfInteger',
+})
+
+export function chatReactions(
+  rules: LoyaltyRules,
+  user: UserActor,
+  note: StandingCommands['note'],
+  announce: AnnounceCommand,
+): Reactions {
+  const { system } = rules.chat
+
+  function say(turn: Turn, text: string): void {
+    turn.tell(announce, { messageId: turn.newId(), channelId: system.channel, text })
+  }
+
+  function nameOf(turn: Turn, ref: ActorRef<UserActor['machine']>): string {
+    const { number, tier } = turn.context(ref)
+    return memberId(rules, number, tier)
+  }
+
+  return {
+    'tier.changed': (turn, fact) => {
+      const { userId, from, to } = fact as ReturnType<typeof tierChanged.make>
+      const ref = user.ref(userId)
+      turn.tell(note, { userId, standing: tiersOf(rules, turn.context(ref), turn.at) })
+      const hasRisen = from !== to && isAtLeast(to, from)
+      if (hasRisen && isAtLeast(to, system.tiersFrom)) say(turn, `${nameOf(turn, ref)} is ${titles[to]} now.`)
+    },
+    'user.standing_changed': (turn, fact) => {
+      const { userId, standing } = fact as ReturnType<typeof userStandingChanged.make>
+      turn.tell(note, { userId, standing: { isSuspended: standing === 'suspended' } })
+    },
+    'account.profile_changed': (turn, fact) => {
+      const { userId, username } = fact as ReturnType<typeof profileChanged.make>
+      turn.tell(note, { userId, standing: { username } })
+    },
+    'comp.awarded': (turn, fact) => {
+      const { userId, amount, milestone, compType } = fact as ReturnType<typeof compAwarded.make>
+      if (compType === 'new_member_guarantee') return
+      const prize = amount === 0n ? `the ${compType}` : dollars.format(Number(amount / MICRO))
+      say(turn, `${nameOf(turn, user.ref(userId))} won ${prize} with the ${milestone} scan.`)
+    },
+  }
+}
+
+const titles = { standard: 'Standard', vip: 'VIP', high_roller: 'High Roller', whale: 'Whale' } as const

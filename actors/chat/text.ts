@@ -1,0 +1,63 @@
+/** What can be seen from a text alone, in time linear in its length whatever it says. */
+
+const MENTION = /(?<![\p{L}\p{N}_.@])@([\p{L}\p{N}_.-]{1,50})/gu
+const LINK =
+  /\b(?:https?:\/\/|www\.)\S+|\b[a-z0-9-]{1,63}\.(?:com|net|org|io|gg|xyz|co|me|tv|ru|info|app|link|shop|site|online)\b/i
+const EMOTE_CODE = /^:[A-Za-z0-9_-]{2,64}:$/
+const EMOJI_ONLY =
+  /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|\u200d|\ufe0f|[#*0-9]\ufe0f\u20e3)+$/u
+const WORDS = /[\p{L}\p{N}_']+/gu
+
+/** Usernames that are mentioned, each once, in the order they come (BJ-CHAT-16). */
+export function mentionsIn(text: string, max: number): readonly string[] {
+  const names = new Set<string>()
+  for (const [, name = ''] of text.matchAll(MENTION)) {
+    if (names.size >= max) break
+    names.add(name.replace(/[.-]+$/, ''))
+  }
+  return [...names]
+}
+
+export const hasLink = (text: string): boolean => LINK.test(text)
+
+/** Nothing but emotes and emoji. */
+export function isEmotesOnly(text: string): boolean {
+  return text.split(/\s+/).every((word) => word === '' || EMOTE_CODE.test(word) || EMOJI_ONLY.test(word))
+}
+
+/** The emote codes of a text, without colons. */
+export function emotesIn(text: string): readonly string[] {
+  return text.split(/\s+/).flatMap((word) => (EMOTE_CODE.test(word) ? [word.slice(1, -1)] : []))
+}
+
+/** Two texts that a reader would call the same have the same one. */
+export function sameness(text: string): string {
+  return text
+    .normalize('NFKC')
+    .toLowerCase()
+    .replace(/[\s\p{P}\p{Cf}]+/gu, ' ')
+    .trim()
+}
+
+/** Whether one reaction is one emoji. */
+export function isEmoji(text: string): boolean {
+  if (text.length > 20 || !EMOJI_ONLY.test(text)) return false
+  const [, second] = new Intl.Segmenter('en', { granularity: 'grapheme' }).segment(text)
+  return second === undefined
+}
+
+/** Whether words of the text match the pattern; `*` at the end of a word of it stands for any rest. */
+export function matchesWords(text: string, pattern: string): boolean {
+  const words = wordsOf(text)
+  const wanted = pattern.normalize('NFKC').toLowerCase().split(/\s+/)
+  return words.some((_, start) => wanted.every((want, index) => isWord(words[start + index], want)))
+}
+
+function wordsOf(text: string): readonly string[] {
+  return text.normalize('NFKC').toLowerCase().match(WORDS) ?? []
+}
+
+function isWord(word: string | undefined, want: string): boolean {
+  if (word === undefined) return false
+  return want.endsWith('*') ? word.startsWith(want.slice(0, -1)) : word === want
+}
