@@ -6,6 +6,7 @@ import type { ChainWallet } from './chain/chain.js'
 import type { LocalChain } from './chain/dev/local-chain.js'
 import { startLocalEvm } from './chain/dev/local-evm.js'
 import { startLocalSolana } from './chain/dev/local-solana.js'
+import { topUp } from './chain/dev/top-up.js'
 import { Endpoints } from './chain/evm/endpoints.js'
 import { openEvmWallet } from './chain/evm/wallet.js'
 import { oversightCoreOf, payoutCoreOf } from './chain/payouts/core-port.js'
@@ -152,6 +153,7 @@ function openPool({ settings, core, log, closing }: Opening, pool: Pool, chain: 
   })
   const oversight = new Oversight({ core: oversightCoreOf(shard, program), chain, wallet: pool })
   const schedule = new Schedule(oversight, () => environment.now())
+  const mint = local === null ? null : mintFor(core, pool, chain, local)
   let isBound = false
   const paying = new Worker({
     name: `pay ${pool}`,
@@ -168,7 +170,7 @@ function openPool({ settings, core, log, closing }: Opening, pool: Pool, chain: 
     name: `watch ${pool}`,
     work: async () => {
       if (!isBound) return true
-      if (local !== null) await topUp(core, pool, chain, local)
+      await mint?.()
       return schedule.work()
     },
     busyIntervalMs: pollIntervalMs,
@@ -185,12 +187,12 @@ function openPool({ settings, core, log, closing }: Opening, pool: Pool, chain: 
   return { pool, chain, pipeline, oversight, paying, watching }
 }
 
-/** On a local chain what was recorded as paid in is minted, as soon as nothing is on its way; what is stolen is not. */
-async function topUp({ shard, program }: Core, pool: Pool, chain: ChainWallet, local: LocalChain): Promise<void> {
-  const states = await shard.query(program.queries.walletStates, {})
-  const state = states.find(({ wallet }) => wallet === pool)
-  if (state === undefined || state.open.in_flight.count > 0) return
-  const missing = state.onWallet - (await chain.holdings()).asset
-  const due = missing < state.unbacked ? missing : state.unbacked
-  if (due > 0n) await local.give(chain.address, due)
+/** On a local chain what was recorded as paid in is minted. */
+function mintFor({ shard, program }: Core, pool: Pool, chain: ChainWallet, local: LocalChain): () => Promise<void> {
+  const ledger = async () => {
+    const state = (await shard.query(program.queries.walletStates, {})).find(({ wallet }) => wallet === pool)
+    assert(state !== undefined, 'every pool has its wallet')
+    return state
+  }
+  return topUp(ledger, (amount) => local.give(chain.address, amount))
 }
