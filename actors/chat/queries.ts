@@ -5,6 +5,7 @@ import { type ChannelContext, channel } from './channel.js'
 import { theChannels } from './channel-list.js'
 import { type ChatterContext, chatter, silenceAt, tierAt } from './chatter.js'
 import { message } from './message.js'
+import type { RecentMessages } from './recent-messages.js'
 import { chatterIn, mayRead, readableChannel } from './rights.js'
 
 function viewOf(scope: ReadScope, channelId: string, member: ChatterContext) {
@@ -16,7 +17,15 @@ function viewOf(scope: ReadScope, channelId: string, member: ChatterContext) {
 
 export type ChannelView = ReturnType<typeof viewOf> & { readonly profile: NonNullable<ChannelContext['profile']> }
 
-export function chatQueries() {
+export interface OpenChannel {
+  readonly userId: string
+  readonly channelId: string
+  /** Where the member's client stands. */
+  readonly position: { readonly epoch: string; readonly offset: number } | null
+  readonly limit: number
+}
+
+export function chatQueries(recent: RecentMessages) {
   /** Whether the chat knows a member. */
   const known = defineQuery({
     name: 'chat.known',
@@ -47,6 +56,31 @@ export function chatQueries() {
       const { profile } = readableChannel(scope, channelId, member)
       return { ...viewOf(scope, channelId, member), profile }
     },
+  })
+
+  /**
+   * What a member sees who opens a channel: everything since the position they have, or the last `limit` messages when
+   * they have none or it is not known any more. Throws `channel_unknown`, `tier_too_low`.
+   */
+  const openChannel = defineQuery({
+    name: 'chat.open',
+    actors: ({ userId }: OpenChannel) => [chatter.ref(userId)],
+    read: (scope, { userId, channelId, position, limit }: OpenChannel) => {
+      const member = chatterIn(scope, userId)
+      const { profile } = readableChannel(scope, channelId, member)
+      const view: ChannelView = { ...viewOf(scope, channelId, member), profile }
+      const isKnown = position !== null && position.epoch === view.epoch && position.offset <= view.offset
+      const missed = isKnown ? recent.since(channelId, position.offset) : 'resync'
+      if (missed !== 'resync') return { view, messages: missed, isResync: false }
+      return { view, messages: recent.latest(channelId, limit), isResync: position !== null }
+    },
+  })
+
+  /** The number of the last message at an offset of a channel; null when only Postgres knows. */
+  const numberAt = defineQuery({
+    name: 'chat.number_at',
+    actors: () => [],
+    read: (_, { channelId, offset }: { channelId: string; offset: number }) => recent.numberAt(channelId, offset),
   })
 
   /** The channel of a message; null when there is no such message. */
@@ -84,13 +118,5 @@ export function chatQueries() {
     read: (scope, _: Record<string, never>) => scope.context(theChannels).wordRules,
   })
 
-  return {
-    chatKnown: known,
-    chatChannels: channels,
-    readableChannel: readable,
-    messageOf,
-    chatMessages: messages,
-    chatStanding: standing,
-    wordRules,
-  }
+  return { known, channels, readable, openChannel, numberAt, messageOf, messages, standing, wordRules }
 }

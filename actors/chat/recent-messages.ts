@@ -11,8 +11,7 @@ import type { Message, messageChanged, messagePosted } from './facts.js'
 export interface RecentMessage {
   /** Of the last thing that happened to it. */
   readonly offset: number
-  /** The record that says so. */
-  readonly seq: number
+  /** Of its posting; 0 when that is not known any more. */
   readonly postedOffset: number
   readonly message: Message
 }
@@ -42,18 +41,18 @@ export class RecentMessages implements View {
     return size
   }
 
-  /** Everything that is new or changed after `offset`, in the order it changed, as far as record `seq`. */
-  since(channelId: string, offset: number, seq: number): readonly RecentMessage[] | 'resync' {
+  /** Everything that is new or changed after `offset`, in the order it changed. */
+  since(channelId: string, offset: number): readonly RecentMessage[] | 'resync' {
     const window = this.#windows.get(channelId)
     if (window === undefined) return []
     if (offset < window.knownAfter) return 'resync'
-    return [...window.changed.values()].filter((each) => each.offset > offset && each.seq <= seq)
+    return [...window.changed.values()].filter((each) => each.offset > offset)
   }
 
-  /** The last messages that are still there, oldest first, as far as record `seq`. */
-  latest(channelId: string, count: number, seq: number): readonly RecentMessage[] {
+  /** The last messages that are still there, oldest first. */
+  latest(channelId: string, count: number): readonly RecentMessage[] {
     const all = [...(this.#windows.get(channelId)?.latest.values() ?? [])]
-    const there = all.filter((each) => each.message.deletedAt === null && each.seq <= seq)
+    const there = all.filter(({ message }) => message.deletedAt === null)
     return there.slice(Math.max(0, there.length - count))
   }
 
@@ -75,24 +74,24 @@ export class RecentMessages implements View {
     window.knownAfter = first === undefined ? 0 : first.offset - 1
   }
 
-  fold(fact: { readonly type: string }, _at: number, seq: number): void {
-    if (fact.type === 'chat.message_posted') this.#put(fact as Posted, seq, true)
-    else if (fact.type === 'chat.message_changed') this.#put(fact as Changed, seq, false)
+  fold(fact: { readonly type: string }): void {
+    if (fact.type === 'chat.message_posted') this.#put(fact as Posted, true)
+    else if (fact.type === 'chat.message_changed') this.#put(fact as Changed, false)
   }
 
-  restore(fact: PackedFact, at: number, seq: number): void {
-    this.fold(fact.unpack<Posted | Changed>(), at, seq)
+  restore(fact: PackedFact): void {
+    this.fold(fact.unpack<Posted | Changed>())
   }
 
   applied(): void {
     // The last messages are what is read most: they stay, whether Postgres has them or not.
   }
 
-  #put({ channelId, offset, message }: Posted | Changed, seq: number, isNew: boolean): void {
+  #put({ channelId, offset, message }: Posted | Changed, isNew: boolean): void {
     const window = this.#window(channelId)
     const { messageId } = message
     const known = window.latest.get(messageId)
-    const entry = { offset, seq, message, postedOffset: isNew ? offset : (known?.postedOffset ?? 0) }
+    const entry = { offset, message, postedOffset: isNew ? offset : (known?.postedOffset ?? 0) }
     if (isNew || known !== undefined) window.latest.set(messageId, entry)
     trim(window.latest, this.messagesKept)
     window.changed.delete(messageId)
