@@ -4,7 +4,7 @@
  * K1 Whoever asks gets the answer to what they asked, or an error; nobody waits for ever, unless the call does.
  * K2 A call carries one group, is no larger than its limits, and a failed one fails only those in it.
  * K3 Calls under way and requests waiting have limits; past them requests are refused at once (B1). Groups are served
- *    in the order they became due, and one with more than fits goes to the back.
+ *    in the order they became due, and one with more than fits a call goes to the back.
  */
 import { assert } from '../../engine/assert.js'
 import { DomainError } from '../../engine/errors.js'
@@ -47,7 +47,7 @@ interface Group<Item, Result> {
   readonly key: string
   readonly waiting: Waiting<Item, Result>[]
   weight: number
-  readonly cancelWindow: () => void
+  cancelWindow: () => void
 }
 
 export class Batcher<Item, Result> {
@@ -111,11 +111,15 @@ export class Batcher<Item, Result> {
   }
 
   #open(key: string): Group<Item, Result> {
-    const { now, wakeAt } = this.#options.environment
-    const cancelWindow = wakeAt(now() + this.#options.limits.windowMs, () => this.#send(group))
-    const group: Group<Item, Result> = { key, waiting: [], weight: 0, cancelWindow }
+    const group: Group<Item, Result> = { key, waiting: [], weight: 0, cancelWindow: () => {} }
     this.#groups.set(key, group)
+    this.#openWindow(group)
     return group
+  }
+
+  #openWindow(group: Group<Item, Result>): void {
+    const { environment, limits } = this.#options
+    group.cancelWindow = environment.wakeAt(environment.now() + limits.windowMs, () => this.#send(group))
   }
 
   #isFull({ waiting, weight }: Group<Item, Result>): boolean {
@@ -134,8 +138,9 @@ export class Batcher<Item, Result> {
       if (this.#callsInFlight >= this.#options.limits.callsInFlightMax) return // K3
       const batch = this.#take(group)
       this.#due.delete(group)
-      if (group.waiting.length > 0)
-        this.#due.add(group) // at the back, and the loop comes to it again
+      // At the back, and the loop comes to it again; what would make a small call waits for company.
+      if (this.#isFull(group)) this.#due.add(group)
+      else if (group.waiting.length > 0) this.#openWindow(group)
       else this.#groups.delete(group.key)
       void this.#call(batch)
     }

@@ -100,12 +100,12 @@ export class SevenTvEmotes {
   }
 
   gauges(): Record<string, number> {
-    const { now } = this.#options.environment
+    const nowMs = this.#options.environment.now()
     return {
       emotes: this.#emotes.length,
       emotes_max: EMOTES_MAX,
       failed_loads_in_a_row: this.#failures,
-      age_seconds: this.#refreshedAt === null ? Number.NaN : (now() - this.#refreshedAt) / 1_000,
+      age_seconds: this.#refreshedAt === null ? Number.NaN : (nowMs - this.#refreshedAt) / 1_000,
     }
   }
 
@@ -136,8 +136,8 @@ export class SevenTvEmotes {
       const { emotes } = this
       this.#options.log.warn({ err: error, kept: emotes.length, retryInMs: waitMs }, 'emotes of 7TV were not loaded')
     }
-    const { now, wakeAt } = this.#options.environment
-    this.#cancelNext = wakeAt(now() + waitMs, () => void this.#refresh()) // E2
+    const { environment } = this.#options
+    this.#cancelNext = environment.wakeAt(environment.now() + waitMs, () => void this.#refresh()) // E2
   }
 
   #retryWaitMs(error: unknown): number {
