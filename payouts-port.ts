@@ -5,10 +5,9 @@ import type { walletPaused, walletResumed } from './actors/wallet/facts.js'
 import { isSignedBy } from './chain/payouts/ownership.js'
 import type { Core } from './core.js'
 import type { CoreMetrics } from './core-metrics.js'
-import { assert } from './engine/assert.js'
 import { DomainError } from './engine/errors.js'
 import type { PayoutsPort, PipelineHealth } from './gateway/payouts-port.js'
-import type { Payouts, PoolWallet } from './payouts.js'
+import { type Payouts, type PoolWallet, walletOf } from './payouts.js'
 
 type WalletPaused = ReturnType<typeof walletPaused.make>
 type WalletResumed = ReturnType<typeof walletResumed.make>
@@ -19,11 +18,7 @@ const FAILURES_TO_WARN = 3
 const SIGNER_STATUS_EVERY_MS = 5_000
 
 export function payoutsPort({ wallets }: Payouts, log: Logger): PayoutsPort {
-  const ofPool = (pool: Pool): PoolWallet => {
-    const found = wallets.get(pool)
-    assert(found !== undefined, 'every pool has its wallet')
-    return found
-  }
+  const ofPool = (pool: Pool): PoolWallet => walletOf(wallets, pool)
   const all = [...wallets.values()]
   const { chain } = ofPool('member')
   /** Connection errors say nothing to a caller, and much to an operator. */
@@ -49,6 +44,13 @@ export function payoutsPort({ wallets }: Payouts, log: Logger): PayoutsPort {
       return { height: block.height, asset, gas }
     },
     unsigned: (from, to, amount) => asked(chain.unsigned(from, to, amount)),
+    parseHash: (text) => chain.parseHash(text),
+    readSigned: (raw) => asked(chain.readSigned(raw)),
+    send: async (raw) => {
+      const [outcome] = await asked(chain.broadcast([{ raw }]))
+      // A nonce that is used may be used by this very transaction: the tracker finds out.
+      return outcome?.kind === 'refused' && outcome.code !== 'nonce_used' ? outcome.message : null
+    },
     reconcile: (pool) => asked(ofPool(pool).oversight.reconcile('demand')),
     nodes: () => chain.nodes(),
     pipelines: () => all.map(healthOf),
@@ -86,8 +88,8 @@ export function payoutWarnings(payouts: Payouts | null, paused: ReadonlyMap<stri
   return warnings
 }
 
-/** Shows each pipeline and the signer in `/metrics`; returns how to stop asking the signer. */
-export function exposePayouts(metrics: CoreMetrics, { wallets, signer }: Payouts, log: Logger): () => void {
+/** Shows pipelines, members' withdrawals and the signer in `/metrics`; returns how to stop asking the signer. */
+export function exposePayouts(metrics: CoreMetrics, { wallets, members, signer }: Payouts, log: Logger): () => void {
   for (const pool of pools) {
     const wallet = wallets.get(pool)
     if (wallet === undefined) continue
@@ -98,6 +100,13 @@ export function exposePayouts(metrics: CoreMetrics, { wallets, signer }: Payouts
       watch_failures_in_a_row: watching.failuresInARow,
     }))
   }
+  const { tracker, tracking, watching, open } = members
+  metrics.gauges('withdrawals', "Members' withdrawals", () => ({
+    open: open.size,
+    ...tracker.counts,
+    failures_in_a_row: tracking.failuresInARow,
+    deposit_failures_in_a_row: watching.failuresInARow,
+  }))
   let status = { signed: 0, refused: 0, queue: 0, queue_max: 0, payouts: 0, payouts_max: 0, log_bytes: 0 }
   let flags = { is_stopped: 0, is_reachable: 0 }
   const ask = async () => {

@@ -21,6 +21,7 @@ import { readPolicy } from './chain/signer/policy.js'
 import { SolanaWallet } from './chain/solana/wallet.js'
 import type { Core } from './core.js'
 import { assert } from './engine/assert.js'
+import { type MemberPayouts, openMemberPayouts } from './member-payouts.js'
 import type { Settings } from './settings.js'
 import { lockSigner } from './signer-lock.js'
 
@@ -36,6 +37,7 @@ export interface PoolWallet {
 
 export interface Payouts {
   readonly wallets: ReadonlyMap<Pool, PoolWallet>
+  readonly members: MemberPayouts
   readonly signer: OpenSigner
   /** Finishes what is under way for the moment, and stops what it started. */
   stop(): Promise<void>
@@ -63,6 +65,13 @@ export async function openPayouts(settings: Settings, core: Core, log: Logger): 
   }
 }
 
+/** Every pool has its wallet. */
+export function walletOf(wallets: ReadonlyMap<Pool, PoolWallet>, pool: Pool): PoolWallet {
+  const found = wallets.get(pool)
+  assert(found !== undefined, `the pool ${pool} has a wallet`)
+  return found
+}
+
 async function closeAll(closing: (() => Promise<unknown>)[]): Promise<void> {
   for (let close = closing.pop(); close !== undefined; close = closing.pop()) await close()
 }
@@ -81,12 +90,20 @@ async function open(opening: Opening): Promise<Payouts> {
     await local?.giveGas(chain.address)
     wallets.set(pool, openPool(opening, pool, chain, local))
   }
+  const members = openMemberPayouts({
+    core,
+    chain: walletOf(wallets, 'member').chain,
+    ours: new Set([...wallets.values()].map(({ chain }) => chain.address)),
+    pollIntervalMs: settings.CHAIN_POLL_INTERVAL_MS,
+    log,
+  })
+  closing.push(() => members.stop())
   if (local !== null) {
     const development = new DevelopmentWallets(core.shard, core.program, settings.PAYOUTS === 'local-solana', log)
     closing.push(() => development.stop())
     await development.start()
   }
-  return { wallets, signer, stop: () => closeAll(closing) }
+  return { wallets, members, signer, stop: () => closeAll(closing) }
 }
 
 async function openNetwork(settings: Settings): Promise<Network> {

@@ -33,6 +33,7 @@ import { defaultRateRules, RateLimiter } from './gateway/http/toolkit/rate-limit
 import { createHttpServer } from './gateway/http/toolkit/server.js'
 import { userRoutes } from './gateway/http/users.js'
 import { walletRoutes } from './gateway/http/wallet.js'
+import { withdrawalRoutes } from './gateway/http/withdrawals.js'
 import { BrevoMail } from './gateway/mail/brevo-mail.js'
 import { FileMail } from './gateway/mail/file-mail.js'
 import type { MailPort } from './gateway/mail/mail.js'
@@ -55,6 +56,7 @@ import {
   snapshots,
 } from './persistence/queries/payouts.js'
 import { recentScans, scanFlags } from './persistence/queries/scans.js'
+import { transactions } from './persistence/queries/transactions.js'
 import type { Settings } from './settings.js'
 
 const VERSION = '0.1.0'
@@ -116,6 +118,7 @@ async function serve(
       ...scanRoutes(services),
       ...codeRoutes(services),
       ...walletRoutes(services),
+      ...withdrawalRoutes(services),
       ...adminRoutes(services),
       ...adminPayoutRoutes(services),
       ...adminTreasuryRoutes(services),
@@ -270,6 +273,7 @@ async function openServices(
       comps: (filter) => read(() => comps(core.sql, filter)),
       payouts: (filter) => read(() => payoutRows(core.sql, filter)),
       pendingComps: (userId) => read(() => pendingComps(core.sql, userId)),
+      transactions: (filter) => read(() => transactions(core.sql, filter)),
       trail: (id) => read(() => payoutTrail(core.sql, id)),
       reconciliations: (page) => read(() => reconciliations(core.sql, page)),
       snapshots: (page) => read(() => snapshots(core.sql, page)),

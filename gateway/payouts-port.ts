@@ -1,6 +1,7 @@
 /** What the routes ask of the chain. Every answer that cannot be had is a DomainError. Amounts are minor units. */
 import type { Pool, ReconciliationStatus } from '../actors/treasury/facts.js'
 import type { NodeHealth } from '../actors/wallet/node-health.js'
+import type { SignedTransfer } from '../actors/withdrawal/transfer.js'
 import { DomainError } from '../engine/errors.js'
 
 /** A movement that its owner signs. */
@@ -38,6 +39,12 @@ export interface PayoutsPort {
   holdings(pool: Pool): Promise<{ readonly height: number; readonly asset: bigint; readonly gas: bigint }>
   /** Throws `insufficient_balance`, `transfer_refused`, `chain_unavailable`. */
   unsigned(from: string, to: string, amount: bigint): Promise<MemberTransfer>
+  /** The hash as the chain writes it; null when it is none. */
+  parseHash(text: string): string | null
+  /** A transfer that a member has signed. Throws `withdrawal_unreadable`, `chain_unavailable`. */
+  readSigned(raw: string): Promise<SignedTransfer>
+  /** Offers signed bytes to the nodes; returns what they said if they refused them. */
+  send(raw: string): Promise<string | null>
   /** Compares ledger and chain now. Throws `chain_unavailable`. */
   reconcile(pool: Pool): Promise<Reconciled>
   /** Every node that is configured. */

@@ -17,6 +17,7 @@ import type { CompType } from '../actors/programs/rules.js'
 import type { Pool } from '../actors/treasury/facts.js'
 import type { RecentScan } from '../actors/user/recent-scans.js'
 import type { ScanFlag } from '../actors/user/scan-flag.js'
+import type { TransactionRow } from '../actors/withdrawal/rows.js'
 import type { ParkedDetail, ParkedSummary } from '../engine/parked-row.js'
 import type { Shard } from '../engine/shard.js'
 import type { LoginGuard } from './auth/login-guard.js'
@@ -56,6 +57,10 @@ export interface PayoutReads {
   payouts(filter: Page & { pool?: Pool; state?: PayoutState; userId?: string }): Promise<readonly PayoutRow[]>
   /** Money a member has won and not got yet. */
   pendingComps(userId: string): Promise<{ readonly count: number; readonly amount: bigint }>
+  /** What came into the wallet of a member and left it. */
+  transactions(
+    filter: Page & { userId: string; filter: 'all' | 'deposits' | 'withdrawals' },
+  ): Promise<readonly TransactionRow[]>
   trail(payoutId: string): Promise<PayoutTrail | null>
   reconciliations(page: PageOfPool): Promise<readonly ReconciliationRow[]>
   snapshots(page: PageOfPool): Promise<readonly SnapshotRow[]>

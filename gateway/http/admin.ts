@@ -7,7 +7,7 @@ import { DomainError } from '../../engine/errors.js'
 import { amountText, microOf } from '../money.js'
 import type { Services } from '../services.js'
 import { done, idempotencyConflict, success } from './auth.js'
-import { memberJson, memberSchema, statsJson, statsSchema } from './member-json.js'
+import { memberJson, memberSchema, statsJson, statsSchema, walletAddressOf } from './member-json.js'
 import { defineRoute, type Route } from './toolkit/route.js'
 
 const userId = z.uuid()
@@ -42,7 +42,7 @@ export function adminRoutes(services: Services): Route[] {
   async function member(id: string) {
     const view = await shard.query(queries.member, { userId: id })
     if (view === null) throw new DomainError('not_found', 'user_unknown', 'There is no such member.')
-    return { user: memberJson(view), stats: statsJson(view) }
+    return { user: memberJson(view, await walletAddressOf(services, id)), stats: statsJson(view) }
   }
 
   const getUser = defineRoute({

@@ -84,7 +84,8 @@ export function authRoutes(services: Services, mailing: Mailing): Route[] {
       if (opened.userId === userId) mailing.sendCode('verify', userId, form.email, code)
       const member = await shard.query(queries.member, { userId: opened.userId })
       if (member === null || opened.sessionId === null) throw new Error('a member who just signed up is not there')
-      return { user: memberJson(member), ...(await issue(opened.userId, opened.sessionId, false, 1)) }
+      // Who just signed up has no wallet yet.
+      return { user: memberJson(member, null), ...(await issue(opened.userId, opened.sessionId, false, 1)) }
     },
   })
 

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { tierName } from '../../actors/user/facts.js'
 import type { MemberView } from '../../actors/user/queries.js'
 import { usdOf } from '../money.js'
+import type { Services } from '../services.js'
 
 /** BJ-USER-01 and more; the names are those of the source document. */
 export const memberSchema = z
@@ -14,6 +15,7 @@ export const memberSchema = z
     language: z.string(),
     tier: tierName,
     tier_status: z.enum(['active', 'locked']),
+    /** Null before there is one, and while it cannot be read. */
     wallet_address: z.string().nullable(),
     member_since: z.string(),
     email_verified: z.boolean(),
@@ -46,7 +48,7 @@ export const statsSchema = z
   })
   .meta({ id: 'MemberStats' })
 
-export function memberJson(member: MemberView): z.output<typeof memberSchema> {
+export function memberJson(member: MemberView, walletAddress: string | null): z.output<typeof memberSchema> {
   return {
     id: member.id,
     member_id: member.memberId,
@@ -56,13 +58,18 @@ export function memberJson(member: MemberView): z.output<typeof memberSchema> {
     language: member.language,
     tier: member.tier,
     tier_status: member.tierStatus,
-    wallet_address: null,
+    wallet_address: walletAddress,
     member_since: new Date(member.memberSince).toISOString().slice(0, 10),
     email_verified: member.emailVerified,
     two_factor_enabled: member.twoFactorEnabled,
     is_admin: member.isAdmin,
     is_active: !member.isSuspended,
   }
+}
+
+/** It may have to be read from Postgres, and who somebody is must be told without (P2). */
+export function walletAddressOf({ shard, program }: Services, userId: string): Promise<string | null> {
+  return shard.query(program.queries.payeeAddress, { userId }).catch(() => null)
 }
 
 export function statsJson(member: MemberView): z.output<typeof statsSchema> {

@@ -1,13 +1,20 @@
-/** Tells members of comps that were paid, and the administrator of wallets that stand still (BJ-COMP-08, BJ-REC-03). */
+/**
+ * Tells members of comps that were paid and of withdrawals that are complete, and the administrator of wallets that stand
+ * still (BJ-COMP-08, BJ-REC-03, BJ-WAL-06).
+ */
 import type { payoutSettled } from '../../actors/payout/facts.js'
 import type { treasuryReconciled } from '../../actors/treasury/facts.js'
 import type { walletPaused } from '../../actors/wallet/facts.js'
+import type { withdrawalCompleted } from '../../actors/withdrawal/facts.js'
 import type { TurnRecord } from '../../engine/record.js'
 import { dollarsOf } from '../money.js'
 import type { Services } from '../services.js'
 import type { Mailing } from './mailing.js'
 
-type Told = ReturnType<typeof payoutSettled.make | typeof walletPaused.make | typeof treasuryReconciled.make>
+type WithdrawalCompleted = ReturnType<typeof withdrawalCompleted.make>
+type Told =
+  | ReturnType<typeof payoutSettled.make | typeof walletPaused.make | typeof treasuryReconciled.make>
+  | WithdrawalCompleted
 
 /** Takes every durable record. A mail that a crash keeps from being sent is not sent later. */
 export function payoutMails({ shard, program, log }: Services, mailing: Mailing, adminEmail: string) {
@@ -16,6 +23,9 @@ export function payoutMails({ shard, program, log }: Services, mailing: Mailing,
       switch (fact.type) {
         case 'payout.settled':
           if (fact.kind === 'comp' && fact.userId !== null) void tellMember(fact.userId, fact)
+          break
+        case 'withdrawal.completed':
+          void tellOfWithdrawal(fact)
           break
         case 'wallet.paused': {
           const data = { pool: fact.wallet, because: fact.because, pausedAtMs: at }
@@ -38,6 +48,18 @@ export function payoutMails({ shard, program, log }: Services, mailing: Mailing,
       mailing.send({ to: known.email, template: 'comp-paid', data, id: payoutId })
     } catch (error) {
       log.error({ err: error, payoutId }, 'nobody was told of a comp that was paid')
+    }
+  }
+
+  /** BJ-WAL-06 */
+  async function tellOfWithdrawal({ withdrawalId, userId, amount, hash, to }: WithdrawalCompleted): Promise<void> {
+    try {
+      const known = await shard.query(program.queries.credentials, { userId })
+      if (known === null) return
+      const data = { amount: dollarsOf(amount), address: to, transactionHash: hash }
+      mailing.send({ to: known.email, template: 'withdrawal-completed', data, id: `${userId}-${hash}` })
+    } catch (error) {
+      log.error({ err: error, withdrawalId }, 'nobody was told of a withdrawal that is complete')
     }
   }
 

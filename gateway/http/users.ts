@@ -7,7 +7,8 @@ import { enrolTotp, generateBackupCodes, hashBackupCode, matchTotpStep } from '.
 import type { Services } from '../services.js'
 import { checkPassword, done, passwordWrong, success } from './auth.js'
 import type { Mailing } from './mailing.js'
-import { memberJson, memberSchema, statsJson, statsSchema } from './member-json.js'
+import { memberJson, memberSchema, statsJson, statsSchema, walletAddressOf } from './member-json.js'
+import type { Principal } from './toolkit/principal.js'
 import { defineRoute, type Route } from './toolkit/route.js'
 
 const TOTP_ISSUER = 'BlakJaks'
@@ -26,6 +27,11 @@ export function userRoutes(services: Services, mailing: Mailing): Route[] {
   const { shard, program, codes, box, now } = services
   const { commands, queries } = program
 
+  async function myself(who: Principal) {
+    const member = await shard.query(queries.me, who)
+    return memberJson(member, await walletAddressOf(services, who.userId))
+  }
+
   const me = defineRoute({
     method: 'GET',
     path: '/v1/users/me',
@@ -33,7 +39,7 @@ export function userRoutes(services: Services, mailing: Mailing): Route[] {
     tag: 'Users',
     summary: 'Who I am',
     response: memberSchema,
-    handle: async ({ principal }) => memberJson(await shard.query(queries.me, principal)),
+    handle: ({ principal }) => myself(principal),
   })
 
   const profile = defineRoute({
@@ -45,7 +51,7 @@ export function userRoutes(services: Services, mailing: Mailing): Route[] {
     response: profileSchema,
     handle: async ({ principal }) => {
       const view = await shard.query(queries.me, principal)
-      const { username, tier, member_id, member_since } = memberJson(view)
+      const { username, tier, member_id, member_since } = memberJson(view, null)
       return { username, avatar_url: null, tier_badge: tier, member_id, member_since, stats: statsJson(view) }
     },
   })
@@ -69,7 +75,7 @@ export function userRoutes(services: Services, mailing: Mailing): Route[] {
         who: principal,
       })
       if (changed.emailChanged) mailing.sendCode('verify', principal.userId, changed.email, code)
-      return memberJson(await shard.query(queries.me, principal))
+      return myself(principal)
     },
   })
 

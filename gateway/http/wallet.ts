@@ -1,13 +1,11 @@
-/** The member's wallet: where comps are paid, what came and went (BJ-WAL-01…05, BJ-T19). */
+/** The member's wallet: where comps are paid, and how money leaves it (BJ-WAL-01…05, BJ-T19). */
 import { z } from 'zod'
-import type { PayoutState } from '../../actors/payout/facts.js'
-import type { PayoutRow } from '../../actors/payout/rows.js'
 import { DomainError } from '../../engine/errors.js'
 import { WalletProofs } from '../auth/wallet-proof.js'
 import { amountText, microOf, usdOf } from '../money.js'
 import { chainUnavailable, mustBeOn, payoutsOff } from '../payouts-port.js'
 import type { Services } from '../services.js'
-import { afterOf, cursorInvalid, cursorOf, isoOf, paging } from './payout-json.js'
+import { isoOf } from './payout-json.js'
 import { defineRoute, type Route } from './toolkit/route.js'
 
 const PRODUCT = 'BlakJaks'
@@ -25,26 +23,6 @@ const walletSchema = z
     pending_comps: z.object({ count: z.number(), amount: z.number() }),
   })
   .meta({ id: 'Wallet' })
-
-const transactionSchema = z
-  .object({
-    id: z.string(),
-    type: z.enum(['comp_deposit']),
-    amount: z.number(),
-    status: z.enum(['pending', 'confirmed', 'failed']),
-    transaction_hash: z.string().nullable(),
-    to: z.string().nullable(),
-    comp_id: z.string().nullable(),
-    created_at: z.string(),
-    confirmed_at: z.string().nullable(),
-  })
-  .meta({ id: 'Transaction' })
-
-/** BJ-PAY-03 */
-function statusOf(state: PayoutState) {
-  if (state === 'settled') return 'confirmed'
-  return state === 'failed' || state === 'cancelled' ? 'failed' : 'pending'
-}
 
 export function walletRoutes(services: Services): Route[] {
   const { shard, program, payoutReads, payouts, box, now } = services
@@ -134,32 +112,13 @@ export function walletRoutes(services: Services): Route[] {
     },
   })
 
-  const transactions = defineRoute({
-    method: 'GET',
-    path: '/v1/transactions',
-    who: 'member',
-    tag: 'Wallet',
-    summary: 'What came into my wallet from here, newest first',
-    description:
-      'Withdrawals are signed and sent by the member’s own wallet and are not recorded here: the list is empty.',
-    query: z.object({ filter: z.enum(['all', 'deposits', 'withdrawals']).default('all'), ...paging }),
-    response: z.object({ transactions: z.array(transactionSchema), next_cursor: z.string().nullable() }),
-    errors: [cursorInvalid],
-    handle: async ({ query: { filter, limit, cursor }, principal }) => {
-      await shard.query(queries.session, principal)
-      const page = { limit, ...afterOf(cursor) }
-      if (filter === 'withdrawals') return { transactions: [], next_cursor: null }
-      const rows = await payoutReads.payouts({ ...page, userId: principal.userId })
-      return { transactions: rows.map(transactionJson), next_cursor: cursorOf(rows, limit) }
-    },
-  })
-
   const withdraw = defineRoute({
     method: 'POST',
     path: '/v1/wallet/withdraw',
     who: 'member',
     tag: 'Wallet',
-    summary: 'Prepare a transfer out of my wallet: my wallet signs and sends it, and pays its gas',
+    summary: 'Prepare a transfer out of my wallet: my wallet signs it and pays its gas',
+    description: 'What my wallet has signed goes to `POST /v1/wallet/withdraw/submit`.',
     body: z.object({ to: address, amount: amountText }),
     response: z.object({
       chain: z.string(),
@@ -192,20 +151,5 @@ export function walletRoutes(services: Services): Route[] {
     },
   })
 
-  return [show, challenge, setAddress, transactions, withdraw]
-}
-
-function transactionJson(row: PayoutRow): z.output<typeof transactionSchema> {
-  const status = statusOf(row.state)
-  return {
-    id: row.id,
-    type: 'comp_deposit',
-    amount: usdOf(row.amount),
-    status,
-    transaction_hash: row.hash,
-    to: row.to,
-    comp_id: row.kind === 'comp' ? row.reference : null,
-    created_at: isoOf(row.requestedAt),
-    confirmed_at: status === 'confirmed' && row.movedAt !== null ? isoOf(row.movedAt) : null,
-  }
+  return [show, challenge, setAddress, withdraw]
 }

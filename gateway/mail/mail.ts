@@ -7,6 +7,11 @@ export interface MailData {
   /** `amount` as people read it (`$100.00`); `reason` completes the sentence "You earned it …". */
   readonly 'comp-awarded': { readonly amount: string; readonly reason: string }
   readonly 'comp-paid': { readonly amount: string; readonly address: string; readonly transactionHash: string }
+  readonly 'withdrawal-completed': {
+    readonly amount: string
+    readonly address: string
+    readonly transactionHash: string
+  }
   /** To administrators, who may have written the reason. */
   readonly 'payouts-paused': { readonly pool: string; readonly because: string; readonly pausedAtMs: number }
   /** Amounts as people read them. */

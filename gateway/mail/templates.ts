@@ -33,6 +33,8 @@ function render(mail: Mail, brand: string): RenderedMail {
       return compAwarded(mail.data, brand)
     case 'comp-paid':
       return compPaid(mail.data, brand)
+    case 'withdrawal-completed':
+      return withdrawalCompleted(mail.data, brand)
     case 'payouts-paused':
       return payoutsPaused(mail.data, brand)
     case 'treasury-discrepancy':
@@ -100,6 +102,18 @@ export function compPaid(data: MailData['comp-paid'], brand: string): RenderedMa
       brand,
       `Your comp of ${data.amount} is in your wallet ${data.address}.`,
       `Transaction: ${data.transactionHash}`,
+    ),
+  }
+}
+
+export function withdrawalCompleted(data: MailData['withdrawal-completed'], brand: string): RenderedMail {
+  return {
+    subject: `Your withdrawal of ${data.amount} is complete`,
+    text: letter(
+      brand,
+      `${data.amount} went from your wallet to ${data.address}.`,
+      `Transaction: ${data.transactionHash}`,
+      'If that was not you, somebody else has the key of your wallet: move what is left to another one.',
     ),
   }
 }

@@ -3,6 +3,7 @@ import type { DefaultEventsMap, Namespace, Server, Socket } from 'socket.io'
 import type { payoutSettled } from '../../actors/payout/facts.js'
 import type { treasurySnapshotTaken } from '../../actors/treasury/facts.js'
 import type { compAwarded, scanAccepted, sessionClosed, TierName, tierChanged } from '../../actors/user/facts.js'
+import type { withdrawalCompleted } from '../../actors/withdrawal/facts.js'
 import { usdOf } from '../money.js'
 import type { Member } from './members.js'
 import type { Position } from './stream.js'
@@ -12,6 +13,7 @@ export type CompAwarded = ReturnType<typeof compAwarded.make>
 export type TierChanged = ReturnType<typeof tierChanged.make>
 export type PayoutSettled = ReturnType<typeof payoutSettled.make>
 export type TreasurySnapshotTaken = ReturnType<typeof treasurySnapshotTaken.make>
+export type WithdrawalCompleted = ReturnType<typeof withdrawalCompleted.make>
 export type SessionClosed = ReturnType<typeof sessionClosed.make>
 
 /** An event as it is sent and as it is kept for those who missed it. */
@@ -79,6 +81,7 @@ interface ServerEvents extends SocketEnd {
   'scan:accepted': (data: object) => void
   'comp:awarded': (data: object) => void
   'tier:changed': (data: object) => void
+  'withdrawal:completed': (data: object) => void
   snapshot: (snapshot: Snapshot) => void
   counter: (counter: Counter) => void
   feed: (item: FeedItem & Position) => void
@@ -86,7 +89,9 @@ interface ServerEvents extends SocketEnd {
   treasury: (balance: TreasuryBalance) => void
 }
 
-export type PersonalEvent = 'scan:accepted' | 'comp:awarded' | 'tier:changed'
+/** What a member is told of. */
+export type PersonalFact = ScanAccepted | CompAwarded | TierChanged | WithdrawalCompleted
+export type PersonalEvent = 'scan:accepted' | 'comp:awarded' | 'tier:changed' | 'withdrawal:completed'
 export type PersonalEntry = Entry<PersonalEvent>
 export type FeedEntry = Entry<'feed', FeedItem>
 
@@ -102,10 +107,7 @@ export type ServerSocket = Socket<DefaultEventsMap, ServerEvents, DefaultEventsM
 export const isoTime = (atMs: number): string => new Date(atMs).toISOString()
 
 /** What a member is told of what happened to him. */
-export function personalEvent(
-  fact: ScanAccepted | CompAwarded | TierChanged,
-  atMs: number,
-): { event: PersonalEvent; data: object } {
+export function personalEvent(fact: PersonalFact, atMs: number): { event: PersonalEvent; data: object } {
   const at = isoTime(atMs)
   switch (fact.type) {
     case 'scan.accepted':
@@ -114,6 +116,8 @@ export function personalEvent(
       return { event: 'comp:awarded', data: { ...compFields(fact), at } }
     case 'tier.changed':
       return { event: 'tier:changed', data: { ...tierFields(fact), at } }
+    case 'withdrawal.completed':
+      return { event: 'withdrawal:completed', data: { ...withdrawalFields(fact), at } }
   }
 }
 
@@ -154,6 +158,10 @@ function tierFields(fact: TierChanged) {
     locked: fact.locked,
     expires_at: fact.expiresAt === null ? null : isoTime(fact.expiresAt),
   }
+}
+
+function withdrawalFields({ hash, amount, from, to }: WithdrawalCompleted) {
+  return { transaction_hash: hash, amount: usdOf(amount), from, to }
 }
 
 const dollars = new Intl.NumberFormat('en-US', {

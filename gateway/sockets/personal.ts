@@ -8,13 +8,11 @@ import type { z } from 'zod'
 import type { Principal } from '../http/toolkit/principal.js'
 import { type Command, type Commands, parse, resumeCommand } from './client-in.js'
 import {
-  type CompAwarded,
   type PersonalEntry,
+  type PersonalFact,
   personalEvent,
-  type ScanAccepted,
   type ServerSocket,
   type SocketNamespace,
-  type TierChanged,
 } from './client-out.js'
 import type { Member } from './members.js'
 import type { SocketMetrics } from './metrics.js'
@@ -35,7 +33,7 @@ export class Personal<Scan> {
   constructor(readonly options: PersonalOptions<Scan>) {}
 
   /** Tells a member of what happened to him, and keeps it if he was here not long ago. */
-  tell(fact: ScanAccepted | CompAwarded | TierChanged, atMs: number): void {
+  tell(fact: PersonalFact, atMs: number): void {
     const { namespace, streams, metrics } = this.options
     const found = streams.find(fact.userId)
     if (found === undefined) return

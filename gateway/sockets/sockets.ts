@@ -16,16 +16,14 @@ import type { Client } from '../http/toolkit/client-address.js'
 import type { Principal } from '../http/toolkit/principal.js'
 import { type CommandOptions, type Commands, handshake, serveCommands } from './client-in.js'
 import {
-  type CompAwarded,
   milestonesOf,
   type PayoutSettled,
   type PersonalEntry,
-  type ScanAccepted,
+  type PersonalFact,
   type ServerSocket,
   type SessionClosed,
   type SocketNamespace,
   type SocketServer,
-  type TierChanged,
   type TreasurySnapshotTaken,
 } from './client-out.js'
 import { CommandsUnderWay } from './commands-under-way.js'
@@ -205,11 +203,11 @@ function leaveTopicsAtEnd(socket: ServerSocket): void {
 
 interface Audience {
   readonly live: LiveInsights
-  readonly personal: { tell(fact: ScanAccepted | CompAwarded | TierChanged, atMs: number): void }
+  readonly personal: { tell(fact: PersonalFact, atMs: number): void }
   readonly members: Members
 }
 
-type Told = ScanAccepted | CompAwarded | TierChanged | PayoutSettled | TreasurySnapshotTaken | SessionClosed
+type Told = PersonalFact | PayoutSettled | TreasurySnapshotTaken | SessionClosed
 
 function publish({ input, facts }: TurnRecord, { live, personal, members }: Audience): void {
   for (const fact of facts as readonly Told[]) {
@@ -224,6 +222,9 @@ function publish({ input, facts }: TurnRecord, { live, personal, members }: Audi
         break
       case 'tier.changed':
         live.tierChanged(fact, input.at)
+        personal.tell(fact, input.at)
+        break
+      case 'withdrawal.completed':
         personal.tell(fact, input.at)
         break
       case 'payout.settled':
