@@ -50,6 +50,37 @@ export const payoutMoved = defineFact(
   }),
 )
 
+/** Payouts got the nonces of a distribution, in the order of its steps (S1: the intent). */
+export const distributionPrepared = defineFact(
+  'distribution.prepared',
+  z.object({
+    distributionId: z.string(),
+    wallet: z.string(),
+    contract: z.string(),
+    nonces: z.array(z.number()),
+    payoutIds: z.array(z.string()),
+    amount: z.bigint(),
+  }),
+)
+
+/** One of its transactions went a step on or back. */
+export const distributionMoved = defineFact(
+  'distribution.moved',
+  z.object({
+    distributionId: z.string(),
+    kind: z.enum(['clear', 'allow', 'pay']),
+    state: z.enum(['signed', 'mined', 'final', 'reverted', 'lost']),
+    nonce: z.number(),
+    hash: z.string().nullable(),
+  }),
+)
+
+/** Nothing of it was signed, and its payouts are as if it had never been. */
+export const distributionDropped = defineFact(
+  'distribution.dropped',
+  z.object({ distributionId: z.string(), because: z.string() }),
+)
+
 /** An administrator agreed to exactly this intent (BJ-TRS-03). */
 export const payoutApproved = defineFact(
   'payout.approved',

@@ -36,6 +36,8 @@ export interface PayoutContext extends PayoutInput {
   /** Somebody looked at it, so limits do not hold it again (BJ-T18). */
   readonly isReviewed: boolean
   readonly nonce: number | null
+  /** That it is paid by; what is signed stands there. Payouts of before there were any lack it. */
+  readonly distribution?: string | null
   /** Oldest first; any of them may be on chain. */
   readonly signed: readonly SignedTransaction[]
   readonly mined: { readonly hash: string; readonly block: Block } | null
@@ -47,10 +49,12 @@ export type PayoutEvent =
   | { type: 'queued' }
   | { type: 'approved'; by: string }
   | { type: 'cancelled'; by: string; because: string }
-  | { type: 'prepared'; nonce: number | null }
+  | { type: 'prepared'; nonce: number | null; distribution: string | null }
   | { type: 'unprepared' }
   | { type: 'refused'; because: string; approvalsNeeded: number }
   | { type: 'signed'; transaction: SignedTransaction }
+  /** By a transaction of its distribution. */
+  | { type: 'carried'; hash: string }
   | { type: 'mined'; hash: string; block: Block }
   | { type: 'unmined' }
   | { type: 'settled'; hash: string; block: Block; fee: bigint; at: number }
@@ -82,6 +86,11 @@ function into(state: PayoutState, context: PayoutContext, change: Partial<Payout
   return { context: change, facts: [moved({ ...context, ...change }, state, more)] }
 }
 
+/** Of what was never prepared. */
+const unsigned = { nonce: null, distribution: null, signed: [], mined: null }
+
+const carry = (context: PayoutContext, { hash }: Of<'carried'>) => into('signed', context, {}, { hash })
+
 function hold(context: PayoutContext, { because, approvalsNeeded }: { because: string; approvalsNeeded: number }) {
   return into('review', context, { approvalsNeeded, approvedBy: [], isReviewed: false }, { because })
 }
@@ -89,7 +98,7 @@ function hold(context: PayoutContext, { because, approvalsNeeded }: { because: s
 /** What was prepared without having been signed leaves nothing behind. */
 function holdAnew(context: PayoutContext, event: { because: string; approvalsNeeded: number }): Decision {
   const { because, approvalsNeeded } = event
-  const change = { approvalsNeeded, approvedBy: [], isReviewed: false, nonce: null, signed: [], mined: null }
+  const change = { approvalsNeeded, approvedBy: [], isReviewed: false, ...unsigned }
   return into('review', context, change, { because })
 }
 
@@ -131,7 +140,7 @@ function cancel(context: PayoutContext, { by, because }: Of<'cancelled'>): Decis
 }
 
 function retry(context: PayoutContext, { by }: Of<'retried'>): Decision {
-  const anew = { to: null, nonce: null, signed: [], mined: null, approvedBy: [], isReviewed: false }
+  const anew = { to: null, ...unsigned, approvedBy: [], isReviewed: false }
   const { context: change, facts = [] } = into('waiting', context, { ...anew, attempt: context.attempt + 1 }, { by })
   return { context: change, facts: [...facts, payoutRetried.make({ ...transferOf(context), by })] }
 }
@@ -147,9 +156,7 @@ const machine = setup({
     attempt: 1,
     approvedBy: [],
     isReviewed: false,
-    nonce: null,
-    signed: [],
-    mined: null,
+    ...unsigned,
   }),
   states: {
     /** For an address to pay to. */
@@ -181,7 +188,9 @@ const machine = setup({
       on: {
         prepared: {
           target: 'prepared',
-          actions: decide((context, { nonce }: Of<'prepared'>) => into('prepared', context, { nonce })),
+          actions: decide((context, { nonce, distribution }: Of<'prepared'>) =>
+            into('prepared', context, { nonce, distribution }),
+          ),
         },
         refused: { target: 'review', actions: decide((context, event: Of<'refused'>) => holdAnew(context, event)) },
         cancelled: { target: 'cancelled', actions: decide(cancel) },
@@ -191,8 +200,9 @@ const machine = setup({
       on: {
         unprepared: {
           target: 'queued',
-          actions: decide((context) => into('queued', context, { nonce: null }, { because: 'renumbered' })),
+          actions: decide((context) => into('queued', context, unsigned, { because: 'renumbered' })),
         },
+        carried: { target: 'signed', actions: decide(carry) },
         signed: {
           target: 'signed',
           actions: decide((context, { transaction }: Of<'signed'>) =>
@@ -204,6 +214,7 @@ const machine = setup({
     },
     signed: {
       on: {
+        carried: { actions: decide(carry) },
         signed: {
           actions: decide((context, { transaction }: Of<'signed'>) =>
             into('signed', context, { signed: [...context.signed, transaction] }, { hash: transaction.hash }),

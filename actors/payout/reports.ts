@@ -8,13 +8,11 @@ import { z } from 'zod'
 import { defineCommand } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { ReadScope, Turn } from '../../engine/turn.js'
-import { pool } from '../treasury/facts.js'
-import { release, settle } from '../treasury/ledger.js'
+import { type Pool, pool } from '../treasury/facts.js'
 import { nonceToGive, preparedWithinMinute, wallet } from '../wallet/machine.js'
 import { noteOpen, type PayoutRef } from './admission.js'
+import { finish, lose, type PayoutWorld, putBack } from './endings.js'
 import { type PayoutContext, payout, transferIdOf } from './machine.js'
-import type { OpenPayouts } from './open-payouts.js'
-import type { PayoutRules } from './rules.js'
 import { block, signedTransaction } from './transaction.js'
 
 /** Payouts prepared or reported on in one turn. */
@@ -60,9 +58,13 @@ export interface PreparedPayout {
   readonly nonce: number | null
   readonly signed: PayoutContext['signed']
   readonly mined: PayoutContext['mined']
+  /** That pays it, so that nothing is to be done for the payout itself. */
+  readonly distribution: string | null
 }
 
-export function reportCommands({ rules, open }: { rules: PayoutRules; open: OpenPayouts }) {
+export function reportCommands(world: PayoutWorld) {
+  const { open } = world
+
   /** Gives nonces to queued payouts, in this order, as far as the limits allow; others stay queued. */
   const prepare = defineCommand({
     name: 'payout.prepare',
@@ -71,21 +73,16 @@ export function reportCommands({ rules, open }: { rules: PayoutRules; open: Open
     actors: ({ payoutIds }) => payoutIds.map((id) => payout.ref(id)),
     handle: (turn, { wallet: name, payoutIds }) => {
       const from = wallet.ref(name)
-      const context = turn.context(from)
-      if (turn.value(from) === 'paused') {
-        throw new DomainError('conflict', 'wallet_paused', `The wallet is paused: ${context.pausedBecause}.`)
-      }
-      const inMinute = rules.perMinuteMax - preparedWithinMinute(context, turn.at)
-      const inFlight = rules.inFlightMax - open.total(name, 'in_flight').count
+      const room = roomFor(turn, world, name)
       const prepared: PreparedPayout[] = []
       for (const payoutId of payoutIds) {
-        if (prepared.length >= Math.min(inMinute, inFlight)) break
+        if (prepared.length >= room) break
         const ref = payout.ref(payoutId)
         // It may have been cancelled since the pipeline looked.
         if (turn.value(ref) !== 'queued') continue
         const nonce = nonceToGive(turn.context(from))
-        turn.step(from, { type: 'nonce.allocated', at: turn.at })
-        turn.step(ref, { type: 'prepared', nonce })
+        turn.step(from, { type: 'nonce.allocated', at: turn.at, payouts: 1 })
+        turn.step(ref, { type: 'prepared', nonce, distribution: null })
         noteOpen(turn, open, ref, 'in_flight')
         prepared.push(preparedOf(turn, ref))
       }
@@ -106,6 +103,7 @@ export function reportCommands({ rules, open }: { rules: PayoutRules; open: Open
 
   function take(turn: Turn, ref: PayoutRef, told: Report): void {
     const before = turn.context(ref)
+    if (before.distribution != null) throw paidAlong(told.payoutId)
     switch (told.type) {
       case 'refused':
       case 'unprepared':
@@ -122,10 +120,10 @@ export function reportCommands({ rules, open }: { rules: PayoutRules; open: Open
         turn.step(ref, { type: 'unmined' })
         return
       case 'final':
-        finish(turn, ref, told)
+        finish(turn, open, ref, told)
         return
       case 'lost':
-        lose(turn, ref, told.because)
+        lose(turn, world, ref, told.because)
     }
   }
 
@@ -145,45 +143,32 @@ export function reportCommands({ rules, open }: { rules: PayoutRules; open: Open
   /** Nothing was signed: its nonce is free for another. */
   function undo(turn: Turn, ref: PayoutRef, told: Extract<Report, { type: 'refused' | 'unprepared' }>): void {
     const { wallet: name, nonce } = turn.context(ref)
-    const event = told.type === 'refused' ? heldAnew(told.because) : told
-    if (!turn.step(ref, event)) return
+    if (!putBack(turn, world, ref, told.type === 'refused' ? told.because : null)) return
     if (nonce !== null) turn.step(wallet.ref(name), { type: 'nonce.freed', nonce })
-    noteOpen(turn, open, ref, told.type === 'refused' ? 'review' : 'queued')
-  }
-
-  function heldAnew(because: string) {
-    return { type: 'refused', because, approvalsNeeded: rules.reviewApprovals } as const
-  }
-
-  function lose(turn: Turn, ref: PayoutRef, because: string): void {
-    if (!turn.step(ref, { type: 'lost', because, approvalsNeeded: rules.reviewApprovals })) return
-    noteOpen(turn, open, ref, 'review')
-    // Somebody else used a nonce of ours: nothing goes out until a person has looked (S4).
-    if (because === 'nonce_used_by_another') {
-      turn.step(wallet.ref(turn.context(ref).wallet), { type: 'paused', because, by: 'system' })
-    }
-  }
-
-  function finish(turn: Turn, ref: PayoutRef, told: Extract<Report, { type: 'final' }>): void {
-    const { hash, block: at, ok, fee } = told
-    const { wallet: name, payoutId, amount, campaign } = turn.context(ref)
-    const event = ok
-      ? ({ type: 'settled', hash, block: at, fee, at: turn.at } as const)
-      : ({ type: 'reverted', hash, block: at } as const)
-    if (!turn.step(ref, event)) return
-    const post = ok ? settle : release
-    post(turn, pool.parse(name), payoutId, amount, campaign)
-    if (ok) turn.step(wallet.ref(name), { type: 'settled', hash, height: at.height, amount })
-    turn.change(open, { op: 'over', payoutId })
   }
 
   return { prepare, tell }
 }
 
+/** So many payouts may be prepared now. Throws `wallet_paused` (S4). */
+export function roomFor(turn: Turn, { rules, open }: PayoutWorld, name: Pool): number {
+  const from = wallet.ref(name)
+  const context = turn.context(from)
+  if (turn.value(from) === 'paused') {
+    throw new DomainError('conflict', 'wallet_paused', `The wallet is paused: ${context.pausedBecause}.`)
+  }
+  const inMinute = rules.perMinuteMax - preparedWithinMinute(context, turn.at)
+  return Math.min(inMinute, rules.inFlightMax - open.total(name, 'in_flight').count)
+}
+
+const paidAlong = (payoutId: string) =>
+  new DomainError('conflict', 'paid_along', `Payout ${payoutId} is paid by a distribution, and goes where that goes.`)
+
 /** How the pipeline sees a payout. */
 export function preparedOf(scope: ReadScope, ref: PayoutRef): PreparedPayout {
   const context = scope.context(ref)
-  const { payoutId, to, amount, nonce, signed, mined } = context
+  const { payoutId, to, amount, nonce, signed, mined, distribution = null } = context
   const state = String(scope.value(ref))
-  return { payoutId, state, transferId: transferIdOf(context), to: to ?? '', amount, nonce, signed, mined }
+  const transferId = transferIdOf(context)
+  return { payoutId, state, transferId, to: to ?? '', amount, nonce, signed, mined, distribution }
 }

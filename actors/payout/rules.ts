@@ -4,6 +4,8 @@ export interface PayoutRules {
   readonly perMinuteMax: number
   /** Payouts between prepared and final, a wallet (B1). */
   readonly inFlightMax: number
+  /** From so many queued payouts on they are paid by one transaction, where the wallet has a batch contract. */
+  readonly batchAtLeast: number
   /** A single payout above this waits for a person. */
   readonly reviewAbove: bigint
   /** So does what would bring the payouts of a day to one payee above this. */

@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { type Command, defineCommand } from '../../engine/command.js'
 import type { Turn } from '../../engine/turn.js'
 import type { OpenPayouts } from '../payout/open-payouts.js'
-import { wallet } from '../wallet/machine.js'
+import { type WalletContext, wallet } from '../wallet/machine.js'
 import {
   foreignTransferSeen,
   type Pool,
@@ -59,7 +59,7 @@ export function oversightCommands(
       const ref = wallet.ref(name)
       const { watchedThrough, unwatched } = turn.context(ref)
       if (watchedThrough !== from - 1) return { taken: false }
-      const foreign = withdrawals.filter(({ hash }) => !unwatched.some((settled) => settled.hash === hash))
+      const foreign = unexplained(withdrawals, unwatched)
       turn.step(ref, { type: 'watched', through })
       for (const { hash, amount } of deposits) deposit(turn, name, hash, amount)
       if (deposits.length > 0 && name === 'member') turn.tell(fundWaiting, {})
@@ -107,6 +107,16 @@ export function oversightCommands(
   })
 
   return { watch, takeSnapshot, reconcile }
+}
+
+/** Each payout explains one movement of its amount: a transaction may pay many, and no more than were settled by it. */
+function unexplained(withdrawals: readonly Movement[], settled: WalletContext['unwatched']): Movement[] {
+  const left = [...settled]
+  return withdrawals.filter(({ hash, amount }) => {
+    const found = left.findIndex((payout) => payout.hash === hash && payout.amount === amount)
+    if (found >= 0) left.splice(found, 1)
+    return found < 0
+  })
 }
 
 /** What the wallet must hold at the height that was watched through; and, of that, what is on its way out. */

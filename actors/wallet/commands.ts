@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { defineCommand } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
+import { stepKinds } from '../payout/distribution.js'
 import type { OpenPayouts } from '../payout/open-payouts.js'
 import { pool } from '../treasury/facts.js'
 import { balancesOf, deposit } from '../treasury/ledger.js'
@@ -82,7 +83,8 @@ function checkFound(before: WalletContext, { chain, address, nonce }: FoundWalle
     const was = `${before.address} on ${before.chain}`
     throw new DomainError('conflict', 'wallet_in_use', `Payouts from ${was} are not final yet. Start with its key.`)
   }
-  const unmined = inFlight + before.freeNonces.length
+  const distributed = before.distribution == null ? 0 : stepKinds.length
+  const unmined = inFlight + distributed + before.freeNonces.length
   if (isSame && nonce !== null && nonce < (before.nextNonce ?? 0) - unmined) {
     const known = `${before.nextNonce} nonces were given, and at most ${unmined} of them are unused`
     throw new DomainError('unavailable', 'chain_behind', `The chain knows ${nonce} transactions, but ${known}.`)

@@ -1,7 +1,7 @@
 /**
  * A hot wallet we pay from: its nonces, its outflow, its brake.
  *
- * S1, S2 Nonces are given in order, without gaps, each to one payout; one that was never signed with is given again.
+ * S1, S2 Nonces are given in order, without gaps, each to one payout or step of a distribution; one that was never signed with is given again.
  * S4 It is bound to one address on one chain; the limits of the program are counted here.
  */
 import { setup } from 'xstate'
@@ -33,6 +33,8 @@ export interface WalletContext {
   readonly watchedThrough: number
   /** Settled in blocks after that one: the chain at `watchedThrough` still holds their amounts. */
   readonly unwatched: readonly { readonly hash: string; readonly height: number; readonly amount: bigint }[]
+  /** The distribution that is under way: there is one at a time. Wallets of before there were any lack it. */
+  readonly distribution?: string | null
   /** Recorded by hand as paid in, and not seen on chain yet: the next deposits are these. */
   readonly unbacked: bigint
 }
@@ -43,7 +45,9 @@ export type WalletEvent =
   | { type: 'backed'; amount: bigint }
   | { type: 'settled'; hash: string; height: number; amount: bigint }
   | { type: 'watched'; through: number }
-  | { type: 'nonce.allocated'; at: number }
+  /** For so many payouts. */
+  | { type: 'nonce.allocated'; at: number; payouts: number }
+  | { type: 'distributing'; distribution: string | null }
   | { type: 'nonce.freed'; nonce: number }
   | { type: 'outflow.counted'; at: number; amount: bigint; isReviewed: boolean }
   | { type: 'paused'; because: string; by: string }
@@ -95,13 +99,13 @@ function bind(
   }
 }
 
-function allocate(context: WalletContext, { at }: Of<'nonce.allocated'>): DecisionOn<WalletContext> {
+function allocate(context: WalletContext, { at, payouts }: Of<'nonce.allocated'>): DecisionOn<WalletContext> {
   const { nextNonce, freeNonces } = context
   const now = Math.floor(at / 1_000)
   const since = now - MINUTE_MS / 1_000
   const others = context.prepared.filter(({ second }) => second >= since && second !== now)
   const sameSecond = context.prepared.find(({ second }) => second === now)?.count ?? 0
-  const prepared = [...others, { second: now, count: sameSecond + 1 }]
+  const prepared = [...others, { second: now, count: sameSecond + payouts }]
   if (freeNonces.length > 0) return { context: { prepared, freeNonces: freeNonces.slice(1) } }
   return { context: { prepared, nextNonce: nextNonce === null ? null : nextNonce + 1 } }
 }
@@ -133,6 +137,7 @@ const machine = setup({
     pausedBecause: null,
     watchedThrough: 0,
     unwatched: [],
+    distribution: null,
     unbacked: 0n,
   }),
   on: {
@@ -157,6 +162,9 @@ const machine = setup({
       actions: decide(({ freeNonces }, { nonce }: Of<'nonce.freed'>) => ({
         context: { freeNonces: [...freeNonces, nonce].sort((a, b) => a - b) },
       })),
+    },
+    distributing: {
+      actions: decide((_, { distribution }: Of<'distributing'>) => ({ context: { distribution } })),
     },
     'outflow.counted': { actions: decide(count) },
   },

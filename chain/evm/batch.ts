@@ -12,7 +12,16 @@
 import { decodeEventLog, encodeFunctionData, getAddress, type Hex } from 'viem'
 import { assert } from '../../engine/assert.js'
 import { DomainError } from '../../engine/errors.js'
-import type { Observation, SignedTransaction, Transfer } from '../chain.js'
+import type {
+  BatchAction,
+  BatchObservation,
+  BatchPayer,
+  BatchPayment,
+  BatchStep,
+  OpenBatchStep,
+  PayoutOutcome,
+} from '../batch-payer.js'
+import type { SignedTransaction } from '../chain.js'
 import type { Signer, WalletName } from '../signer/signer.js'
 import { batchIdOf, batchPayoutAbi, tokenAbi } from './contracts.js'
 import type { Endpoint } from './endpoint.js'
@@ -21,7 +30,7 @@ import { defaultFeePolicy, type FeePolicy, firstFees, readMarket } from './fees.
 import { resultOf } from './node-errors.js'
 import { type Inquiry, observe } from './observe.js'
 import { type Receipt, read } from './quantities.js'
-import type { Paid } from './receipts.js'
+import { type Paid, tokenTransferOf } from './receipts.js'
 import { type PaymentTerms, replacementTerms, signTransactions, type UnsignedTransaction } from './transactions.js'
 
 /** Of one transaction: with the gas below, two fit into a block of 30 million. */
@@ -30,32 +39,6 @@ const GAS_PER_BATCH = 60_000n
 /** A payment to a newcomer takes about 60,000. What is not used is not paid; too little would fail the last ones. */
 const GAS_PER_PAYMENT = 100_000n
 const GAS_PER_APPROVAL = 80_000n
-
-export type BatchPayment = Pick<Transfer, 'payoutId' | 'to' | 'amount'>
-
-export type BatchAction =
-  | { readonly kind: 'allow'; readonly amount: bigint }
-  | { readonly kind: 'pay'; readonly payments: readonly BatchPayment[] }
-
-/** An action that was decided. */
-export interface BatchStep {
-  /** Names it towards the signer. */
-  readonly id: string
-  readonly nonce: number
-  readonly action: BatchAction
-}
-
-export interface OpenBatchStep extends BatchStep {
-  readonly signed: readonly SignedTransaction[]
-}
-
-/** `duplicate`: it was paid before, by an earlier batch. */
-export type PayoutOutcome = 'paid' | 'failed' | 'duplicate'
-
-export type BatchObservation =
-  | Exclude<Observation, { kind: 'final' }>
-  /** For good. Outcomes in the order of the payments; all are `failed` when the transaction was reverted. */
-  | (Extract<Observation, { kind: 'final' }> & { readonly outcomes: readonly PayoutOutcome[] })
 
 export interface BatchPayerOptions {
   readonly endpoints: Endpoints
@@ -68,15 +51,17 @@ export interface BatchPayerOptions {
   readonly fees?: FeePolicy
 }
 
-export class EvmBatchPayer {
-  readonly #contract: Hex
+export type { BatchPayment, BatchStep, OpenBatchStep } from '../batch-payer.js'
+
+export class EvmBatchPayer implements BatchPayer {
+  readonly contract: Hex
   readonly #wallet: Hex
   readonly #token: Hex
   readonly #policy: FeePolicy
   #checked = false
 
   constructor(private readonly options: BatchPayerOptions) {
-    this.#contract = getAddress(options.contract)
+    this.contract = getAddress(options.contract)
     this.#wallet = getAddress(options.address)
     this.#token = getAddress(options.token)
     this.#policy = options.fees ?? defaultFeePolicy(options.endpoints.chainId)
@@ -96,11 +81,15 @@ export class EvmBatchPayer {
     return actions
   }
 
+  async check(): Promise<void> {
+    if (!this.#checked) await this.options.endpoints.read((node) => this.#checkContract(node))
+    this.#checked = true
+  }
+
   /** Signs each for the first time. Never sends: the wallet's `broadcast` does. Throws `wrong_batch_contract`. */
   async sign(steps: readonly BatchStep[]): Promise<readonly SignedTransaction[]> {
     const { endpoints } = this.options
-    if (!this.#checked) await endpoints.read((node) => this.#checkContract(node))
-    this.#checked = true
+    await this.check()
     const fees = firstFees(await endpoints.read(readMarket), this.#policy)
     return this.#signed(steps.map((step) => [step, { ...fees, gas: gasOf(step.action) }]))
   }
@@ -117,8 +106,8 @@ export class EvmBatchPayer {
   async observe(steps: readonly OpenBatchStep[]): Promise<readonly BatchObservation[]> {
     const seen = new Map<OpenBatchStep, readonly PayoutOutcome[]>()
     const paid = (receipt: Receipt, step: OpenBatchStep): Paid => {
-      const outcomes = outcomesOf(receipt, step.action, this.#contract)
-      if (outcomes === null) return 'other'
+      const outcomes = outcomesOf(receipt, step.action, this.contract)
+      if (outcomes === null || !this.#hasMoved(receipt, step.action, outcomes)) return 'other'
       seen.set(step, outcomes)
       return receipt.status && !outcomes.includes('failed') ? 'yes' : 'no' // D2
     }
@@ -132,11 +121,21 @@ export class EvmBatchPayer {
     })
   }
 
+  /** What the contract says it paid has left the wallet, and nothing else: the token has its own word in that. */
+  #hasMoved({ logs, status }: Receipt, action: BatchAction, outcomes: readonly PayoutOutcome[]): boolean {
+    const paid = action.kind === 'allow' ? [] : action.payments.filter((_, i) => outcomes[i] === 'paid')
+    const moved = logs
+      .map((log) => tokenTransferOf(log, this.#token))
+      .filter((transfer) => transfer !== null && transfer.from === this.#wallet)
+    const isSame = paid.every(({ to, amount }, i) => moved[i]?.to === getAddress(to) && moved[i].amount === amount)
+    return !status || (isSame && moved.length === paid.length)
+  }
+
   async #allowance(node: Endpoint): Promise<bigint> {
     const data = encodeFunctionData({
       abi: tokenAbi,
       functionName: 'allowance',
-      args: [this.#wallet, this.#contract],
+      args: [this.#wallet, this.contract],
     })
     return read.amount(await node.one('eth_call', [{ to: this.#token, data }, 'latest']))
   }
@@ -145,19 +144,19 @@ export class EvmBatchPayer {
   async #checkContract(node: Endpoint): Promise<void> {
     const call = (functionName: 'owner' | 'token') => ({
       method: 'eth_call',
-      params: [{ to: this.#contract, data: encodeFunctionData({ abi: batchPayoutAbi, functionName }) }, 'latest'],
+      params: [{ to: this.contract, data: encodeFunctionData({ abi: batchPayoutAbi, functionName }) }, 'latest'],
     })
     const answers = (await node.all([call('owner'), call('token')])).map((answer) => read.hex(resultOf(answer)))
     const right = [this.#wallet, this.#token].every((address, i) => BigInt(answers[i] || 0) === BigInt(address))
     if (right) return
-    const message = `${this.#contract} is no batch contract of ${this.#wallet} for ${this.#token}: deploy one, or correct the setting`
+    const message = `${this.contract} is no batch contract of ${this.#wallet} for ${this.#token}: deploy one, or correct the setting`
     throw new DomainError('invalid', 'wrong_batch_contract', message)
   }
 
   #signed(asked: readonly (readonly [BatchStep, PaymentTerms])[]): Promise<readonly SignedTransaction[]> {
     const requests = asked.map(([step, terms]) => ({
       payoutId: step.id,
-      to: this.#contract,
+      to: this.contract,
       amount: sumOf(step.action),
       transaction: this.#transaction(step, terms),
       ...(step.action.kind === 'pay' ? { payouts: step.action.payments.map(({ payoutId }) => payoutId) } : {}),
@@ -168,8 +167,8 @@ export class EvmBatchPayer {
   #transaction({ nonce, action }: BatchStep, terms: PaymentTerms): UnsignedTransaction {
     const { chainId } = this.options.endpoints
     const common = { type: 'eip1559', chainId, nonce, value: 0n, ...terms } as const
-    if (action.kind === 'pay') return { ...common, to: this.#contract, data: payData(action.payments) }
-    const args = [this.#contract, action.amount] as const
+    if (action.kind === 'pay') return { ...common, to: this.contract, data: payData(action.payments) }
+    const args = [this.contract, action.amount] as const
     return { ...common, to: this.#token, data: encodeFunctionData({ abi: tokenAbi, functionName: 'approve', args }) }
   }
 }

@@ -1,4 +1,6 @@
 /** What the pipelines ask of the core. Every answer is durable when it comes (J1, G2). */
+
+import type { DistributionReport, PreparedDistribution } from '../../actors/payout/distributions.js'
 import type { OpenState } from '../../actors/payout/open-payouts.js'
 import type { PreparedPayout, Report } from '../../actors/payout/reports.js'
 import type { LoyaltyProgram } from '../../actors/programs/loyalty.js'
@@ -20,6 +22,14 @@ export interface PayoutCore {
   /** Gives nonces as far as the limits allow. Throws `wallet_paused`. */
   prepare(wallet: Pool, payoutIds: readonly string[]): Promise<readonly PreparedPayout[]>
   report(reports: readonly Report[]): Promise<void>
+  /** The distribution under way; null when there is none. */
+  distribution(wallet: Pool): Promise<PreparedDistribution | null>
+  /** Prepares payouts to be paid together; null when too few may be. Throws `wallet_paused`. */
+  distribute(
+    wallet: Pool,
+    asked: { distributionId: string; contract: string; payoutIds: readonly string[] },
+  ): Promise<PreparedDistribution | null>
+  reportDistribution(distribution: PreparedDistribution, reports: readonly DistributionReport[]): Promise<void>
   /** Throws `wallet_in_use` and `chain_behind`. */
   bind(wallet: Pool, found: FoundWallet): Promise<void>
   /** Calls back whenever payouts may have been queued. */
@@ -50,7 +60,9 @@ export function oversightCoreOf(shard: Shard, { commands, queries }: LoyaltyProg
     hashesInFlight: async (wallet) => {
       const payoutIds = await shard.query(queries.openPayouts, { wallet, state: 'in_flight', max: IN_FLIGHT_MAX })
       const transfers = payoutIds.length === 0 ? [] : await shard.query(queries.transfers, { payoutIds })
-      return new Set(transfers.flatMap(({ signed }) => signed.map(({ hash }) => hash)))
+      const steps = (await distributionUnderWay(shard, queries, wallet))?.steps ?? []
+      const open = steps.filter(({ isOver }) => !isOver)
+      return new Set([...transfers, ...open].flatMap(({ signed }) => signed.map(({ hash }) => hash)))
     },
     watch: async (pool, { from, through, deposits, withdrawals }) => {
       const args = { pool, from, through, deposits: [...deposits], withdrawals: [...withdrawals] }
@@ -61,6 +73,11 @@ export function oversightCoreOf(shard: Shard, { commands, queries }: LoyaltyProg
     },
     reconcile: (pool, seen) => shard.execute(commands.reconcile, { args: { pool, ...seen }, who }),
   }
+}
+
+async function distributionUnderWay(shard: Shard, queries: LoyaltyProgram['queries'], wallet: Pool) {
+  const distributionId = await shard.query(queries.distributionUnderWay, { wallet })
+  return distributionId === null ? null : shard.query(queries.distributionDetail, { distributionId })
 }
 
 export function payoutCoreOf(shard: Shard, { commands, queries }: LoyaltyProgram): PayoutCore {
@@ -76,6 +93,16 @@ export function payoutCoreOf(shard: Shard, { commands, queries }: LoyaltyProgram
     },
     report: async (reports) => {
       await shard.execute(commands.tell, { args: { reports: [...reports] }, who })
+    },
+    distribution: (wallet) => distributionUnderWay(shard, queries, wallet),
+    distribute: async (wallet, { payoutIds, ...asked }) => {
+      const args = { wallet, ...asked, payoutIds: [...payoutIds] }
+      return (await shard.execute(commands.distribute, { args, who })).distribution
+    },
+    reportDistribution: async ({ distributionId, shares }, reports) => {
+      const payoutIds = shares.map(({ payoutId }) => payoutId)
+      const args = { distributionId, payoutIds, reports: [...reports] }
+      await shard.execute(commands.reportDistribution, { args, who })
     },
     bind: async (wallet, found) => {
       await shard.execute(commands.bind, { args: { wallet, ...found }, who })

@@ -9,19 +9,14 @@
  * B1 At most PAYOUTS_PER_TURN_MAX payouts go from one step to the next at once, and `inFlightMax` are under way.
  */
 import type { Logger } from 'pino'
+import type { PreparedDistribution } from '../../actors/payout/distributions.js'
 import { PAYOUTS_PER_TURN_MAX, type PreparedPayout, type Report } from '../../actors/payout/reports.js'
 import type { Pool } from '../../actors/treasury/facts.js'
 import { DomainError } from '../../engine/errors.js'
-import {
-  type Broadcast,
-  type ChainWallet,
-  type Observation,
-  type OpenTransfer,
-  type SignedTransaction,
-  SignerRefused,
-} from '../chain.js'
+import { type Broadcast, type ChainWallet, type Observation, type SignedTransaction, SignerRefused } from '../chain.js'
 import { SignerUnavailable } from '../signer/errors.js'
 import type { PayoutCore } from './core-port.js'
+import { at, type Batches, Distributor, type Outgoing, transferOf } from './distributions.js'
 
 export interface PipelineLimits {
   /** What should have been mined by then is signed again at higher fees. */
@@ -36,6 +31,8 @@ export interface PipelineOptions {
   readonly chain: ChainWallet
   readonly wallet: Pool
   readonly limits: PipelineLimits
+  /** Pays many at once; left out where the wallet has no batch contract. */
+  readonly batches?: Batches
   readonly nowMs: () => number
   readonly log: Logger
 }
@@ -52,14 +49,17 @@ export class Pipeline {
     no_gas: 0,
     unfunded: 0,
     unknown: 0,
+    distributions: 0,
   }
   lastError: string | null = null
   /** When a transaction was first seen to be out, by hash. */
   readonly #outSince = new Map<string, number>()
   readonly #options: PipelineOptions
+  readonly #distributor: Distributor
 
   constructor(options: PipelineOptions) {
     this.#options = options
+    this.#distributor = new Distributor({ ...options, batches: options.batches ?? null })
   }
 
   /** Tells the core which wallet this is. Throws when the chain cannot be asked, or the core refuses. */
@@ -78,12 +78,17 @@ export class Pipeline {
     try {
       const ids = await core.open(wallet, 'in_flight', limits.inFlightMax)
       const known = await this.#transfers(ids)
+      const distribution = await core.distribution(wallet)
       const isPaused = await core.isPaused(wallet)
+      const own = known.filter((payout) => payout.distribution === null)
+      const out = own.filter(({ state }) => state === 'signed' || state === 'mined')
+      const isSigned = distribution?.state === 'signed'
       // First: a signer that is away holds up nothing that is out.
-      await this.#follow(known.filter(({ state }) => state === 'signed' || state === 'mined'))
-      if (!isPaused) await this.#sign(known.filter(({ state }) => state === 'prepared'))
+      await this.#follow(isSigned ? [...out, ...this.#distributor.stepsOf(distribution)] : out)
+      if (!isPaused && distribution?.state === 'prepared') await this.#signDistribution(distribution)
+      if (!isPaused) await this.#sign(own.filter(({ state }) => state === 'prepared'))
       const unspent = known.filter(({ state }) => state !== 'mined').reduce((sum, { amount }) => sum + amount, 0n)
-      const taken = isPaused ? 0 : await this.#takeOn(unspent)
+      const taken = isPaused ? 0 : await this.#takeOn(unspent, distribution !== null)
       this.lastError = null
       return ids.length + taken
     } catch (error) {
@@ -100,11 +105,19 @@ export class Pipeline {
   }
 
   /** Queued payouts: those the chain would refuse are held, the others get their nonces, are signed and sent. */
-  async #takeOn(unspent: bigint): Promise<number> {
+  async #takeOn(unspent: bigint, isDistributing: boolean): Promise<number> {
     const { core, wallet } = this.#options
     const ids = await core.open(wallet, 'queued', PAYOUTS_PER_TURN_MAX)
-    if (ids.length === 0) return 0
+    // There is one distribution at a time: these are the next one.
+    if (ids.length === 0 || (isDistributing && this.#distributor.takes(ids.length))) return 0
     const payable = await this.#payable(await core.transfers(ids), unspent)
+    const distribution = isDistributing ? 'one by one' : await this.#distributor.prepare(payable)
+    if (distribution === null) return 0
+    if (distribution !== 'one by one') {
+      this.counts.distributions += 1
+      await this.#signDistribution(distribution)
+      return distribution.shares.length
+    }
     const prepared = payable.length === 0 ? [] : await this.#prepare(payable)
     await this.#sign(prepared)
     return prepared.length
@@ -142,6 +155,13 @@ export class Pipeline {
       if (error instanceof DomainError && error.code === 'wallet_paused') return []
       throw error
     }
+  }
+
+  async #signDistribution(distribution: PreparedDistribution): Promise<void> {
+    const signed = await this.#distributor.sign(distribution)
+    if (signed.length === 0) this.counts.refused += 1
+    this.counts.signed += signed.length
+    await this.#send(signed)
   }
 
   /** Has payouts signed in the order of their nonces, and sends them once the core holds the bytes (S1). */
@@ -197,18 +217,20 @@ export class Pipeline {
   }
 
   /** What became of payouts that are out. */
-  async #follow(open: readonly PreparedPayout[]): Promise<void> {
+  async #follow(open: readonly Outgoing[]): Promise<void> {
     if (open.length === 0) {
       this.#outSince.clear()
       return
     }
-    const { core, chain } = this.#options
-    const observations = await chain.observe(open.map(openTransferOf))
-    const head = (await chain.nonces())?.mined
+    const observations = await this.#distributor.observe(open)
+    const head = (await this.#options.chain.nonces())?.mined
     const seen = open.map((payout, index) => ({ payout, observation: at(observations, index) }))
     for (const { payout, observation } of seen) this.#note(payout, observation)
-    const reports = seen.flatMap(({ payout, observation }) => reportOn(payout, observation) ?? [])
-    for (const some of chunks(reports)) await core.report(some)
+    const told = seen.flatMap(({ payout: of, observation }) => {
+      const report = reportOn(of, observation)
+      return report === null ? [] : { of, report, outcomes: observation.outcomes ?? [] }
+    })
+    await this.#distributor.report(told)
     const missing = seen.filter(({ observation }) => observation.kind === 'missing')
     await this.#sendAgain(
       missing.map(({ payout }) => payout),
@@ -220,23 +242,23 @@ export class Pipeline {
     }
   }
 
-  #note(payout: PreparedPayout, seen: Observation): void {
+  #note(payout: Outgoing, seen: Observation): void {
     if (seen.kind === 'unknown') this.#onUnknown(payout, seen.message)
     if (seen.kind === 'final' || seen.kind === 'lost') for (const { hash } of payout.signed) this.#outSince.delete(hash)
   }
 
   /** Only the first in line can be: the others wait for it. */
-  #isStuck(payout: PreparedPayout, { kind }: Observation, head: number | undefined): boolean {
+  #isStuck(payout: Outgoing, { kind }: Observation, head: number | undefined): boolean {
     const isFirst = payout.nonce === null || payout.nonce === head
     return kind === 'pending' && isFirst && this.#isOverdue(payout)
   }
 
-  #onUnknown({ payoutId }: PreparedPayout, message: string): void {
+  #onUnknown({ payoutId }: Outgoing, message: string): void {
     this.counts.unknown += 1
     this.#options.log.warn({ payoutId, message }, 'it is not known what became of a payout; it is looked at again')
   }
 
-  #isOverdue({ signed }: PreparedPayout): boolean {
+  #isOverdue({ signed }: Outgoing): boolean {
     const { nowMs, limits } = this.#options
     const last = signed.at(-1)
     if (last === undefined || last.terms.kind !== 'evm') return false
@@ -246,7 +268,7 @@ export class Pipeline {
   }
 
   /** The same bytes; at fees that are too low by now, others for the same nonce (S2). */
-  async #sendAgain(missing: readonly PreparedPayout[], head: number | undefined): Promise<void> {
+  async #sendAgain(missing: readonly Outgoing[], head: number | undefined): Promise<void> {
     const latest = missing.flatMap(({ signed }) => signed.slice(-1))
     const outcomes = await this.#send(latest)
     for (const [index, outcome] of outcomes.entries()) {
@@ -260,8 +282,8 @@ export class Pipeline {
    * What cannot be signed again holds up nobody else. When nothing that was signed can ever be mined (`isLost`) and the
    * signer says no, a person has to look; otherwise it may still be mined as it is.
    */
-  async #replace(payout: PreparedPayout, isLost: boolean): Promise<void> {
-    const { core, chain, limits, log, wallet } = this.#options
+  async #replace(payout: Outgoing, isLost: boolean): Promise<void> {
+    const { limits, log, wallet } = this.#options
     const { payoutId } = payout
     try {
       if (payout.signed.length >= limits.signaturesMax) {
@@ -270,8 +292,8 @@ export class Pipeline {
           `It was signed ${payout.signed.length} times, as often as is allowed.`,
         )
       }
-      const transaction = await chain.replace(openTransferOf(payout))
-      await core.report([signedReport(payout, transaction)])
+      const transaction = await this.#distributor.replace(payout)
+      await this.#distributor.report([{ of: payout, report: signedReport(payout, transaction) }])
       this.counts.replaced += 1
       await this.#send([transaction])
     } catch (error) {
@@ -279,7 +301,7 @@ export class Pipeline {
       this.counts.unreplaced += 1
       log.error({ wallet, payoutId, err: error }, 'a payout is stuck and is not signed again: see docs/payouts.md')
       if (!isLost || !(error instanceof SignerRefused) || error.code === 'stopped') return
-      await core.report([{ type: 'lost', payoutId, because: error.code }])
+      await this.#distributor.report([{ of: payout, report: { type: 'lost', payoutId, because: error.code } }])
     }
   }
 }
@@ -291,12 +313,12 @@ const isOfTheMoment = (error: unknown) =>
 const replacedLater = new Set(['not_lost', 'fee_cap_reached', 'fees_above_cap'])
 
 /** The core takes it only if the payout still is what the signer was asked for. */
-function signedReport({ payoutId, transferId, nonce, signed }: PreparedPayout, transaction: SignedTransaction): Report {
+function signedReport({ payoutId, transferId, nonce, signed }: Outgoing, transaction: SignedTransaction): Report {
   return { type: 'signed', payoutId, transferId, nonce, after: signed.at(-1)?.hash ?? null, transaction }
 }
 
 /** What the core is to hear of an observation; null when it knows already. */
-function reportOn(payout: PreparedPayout, seen: Observation): Report | null {
+function reportOn(payout: Outgoing, seen: Observation): Report | null {
   const { payoutId, state, mined } = payout
   switch (seen.kind) {
     case 'final': {
@@ -317,22 +339,8 @@ function reportOn(payout: PreparedPayout, seen: Observation): Report | null {
   }
 }
 
-function transferOf({ transferId, to, amount, nonce }: PreparedPayout) {
-  return { payoutId: transferId, to, amount, nonce }
-}
-
-function openTransferOf(payout: PreparedPayout): OpenTransfer {
-  return { ...transferOf(payout), signed: payout.signed }
-}
-
 function* chunks<Item>(items: readonly Item[]): Generator<readonly Item[]> {
   for (let start = 0; start < items.length; start += PAYOUTS_PER_TURN_MAX) {
     yield items.slice(start, start + PAYOUTS_PER_TURN_MAX)
   }
-}
-
-function at<Item>(items: readonly Item[], index: number): Item {
-  const item = items[index]
-  if (item === undefined) throw new RangeError(`the chain answered for ${items.length} payouts, not for ${index + 1}`)
-  return item
 }

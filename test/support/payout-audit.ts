@@ -1,5 +1,12 @@
 // What must be true of payouts when nothing is under way: the ledger, the journal and the chain hold the same.
-import { payoutMoved, payoutRequested, payoutSettled } from '../../actors/payout/facts.js'
+import {
+  distributionDropped,
+  distributionMoved,
+  distributionPrepared,
+  payoutMoved,
+  payoutRequested,
+  payoutSettled,
+} from '../../actors/payout/facts.js'
 import { treasuryReconciled } from '../../actors/treasury/facts.js'
 import type { PayoutWorld } from './payouts.js'
 
@@ -57,9 +64,20 @@ async function nonceProblems(world: PayoutWorld): Promise<string[]> {
   if (used === null) return []
   const problems: string[] = []
   const owners = new Map<number, string>()
-  for (const { payoutId, attempt, nonce, state } of world.facts(payoutMoved)) {
-    if (nonce === null || state !== 'signed') continue
-    const owner = `${payoutId}#${attempt}`
+  // Payouts of a distribution share its nonce, which is the distribution's.
+  const dropped = new Set(world.facts(distributionDropped).map(({ distributionId }) => distributionId))
+  const distributions = world.facts(distributionPrepared).filter(({ distributionId }) => !dropped.has(distributionId))
+  const shared = new Set(
+    distributions.flatMap(({ nonces, payoutIds }) => payoutIds.map((id) => `${id} ${nonces.at(-1)}`)),
+  )
+  const steps = world.facts(distributionMoved).flatMap(({ distributionId, kind, nonce, state }) => {
+    return state === 'signed' ? { owner: `${distributionId}.${kind}`, nonce } : []
+  })
+  const payouts = world.facts(payoutMoved).flatMap(({ payoutId, attempt, nonce, state }) => {
+    if (nonce === null || state !== 'signed' || shared.has(`${payoutId} ${nonce}`)) return []
+    return { owner: `${payoutId}#${attempt}`, nonce }
+  })
+  for (const { owner, nonce } of [...payouts, ...steps]) {
     const before = owners.get(nonce)
     if (before !== undefined && before !== owner) problems.push(`nonce ${nonce} was signed for ${before} and ${owner}`)
     owners.set(nonce, owner)

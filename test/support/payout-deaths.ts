@@ -2,9 +2,9 @@
 import type { Death } from './payouts.js'
 
 /** What changes something outside the pipeline: its answer can be lost after it took effect. */
-const effects = /prepare|report|bind|sign|replace|broadcast|watch$|reconcile|takeSnapshot/
+const effects = /prepare|distribute$|report|bind|sign|replace|broadcast|watch$|reconcile|takeSnapshot/
 /** What the core decides: half of the deaths before it took effect lose it on its way to the disk. */
-const writes = /^(core\.(prepare|report|bind)|oversight\.(watch|reconcile|takeSnapshot)$)/
+const writes = /^(core\.(prepare|distribute$|report|bind)|oversight\.(watch|reconcile|takeSnapshot)$)/
 
 /** A repeatable stream of numbers from 0 to 1. */
 export function drawing(seed: number): () => number {

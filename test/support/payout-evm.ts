@@ -1,7 +1,8 @@
 // The local EVM chain as the suite of payouts sees it.
 import { type Address, getAddress, type Hex, parseEther } from 'viem'
 import { generatePrivateKey, privateKeyToAccount, sign } from 'viem/accounts'
-import { mintTestToken, TEST_TOKEN } from '../../chain/dev/evm-token.js'
+import { deployBatchPayout, mintTestToken, TEST_TOKEN } from '../../chain/dev/evm-token.js'
+import { EvmBatchPayer } from '../../chain/evm/batch.js'
 import { transferData } from '../../chain/evm/transactions.js'
 import { openEvmWallet } from '../../chain/evm/wallet.js'
 import { type EvmWorld, newAddress, USDT } from './evm.js'
@@ -40,6 +41,9 @@ export function evmBench(evm: EvmWorld, endpoints = evm.endpoints) {
       }
     },
     openWallet: (signer) => openEvmWallet({ endpoints, signer, name: 'member', token: USDT }),
+    deployBatch: (address) => deployBatchPayout(client, getAddress(address)),
+    openPayer: (signer, address, contract) =>
+      new EvmBatchPayer({ endpoints, signer, name: 'member', address, token: TEST_TOKEN, contract }),
     give: (address, amount) => mintTestToken(client, getAddress(address), amount),
     giveGas: (address) => client.setBalance({ address: getAddress(address), value: parseEther('10') }),
     advance: () => client.mine({ blocks: BLOCKS_AT_ONCE }),

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { setImmediate as immediately } from 'node:timers/promises'
 import { blakjaksRules } from '../../actors/programs/blakjaks/rules.js'
 import type { LoyaltyRules } from '../../actors/programs/rules.js'
+import type { BatchPayer } from '../../chain/batch-payer.js'
 import type { ChainWallet } from '../../chain/chain.js'
 import type { LocalChain } from '../../chain/dev/local-chain.js'
 import type { SigningKey } from '../../chain/keys/key-provider.js'
@@ -31,6 +32,9 @@ export interface ChainBench {
   readonly local: Pick<LocalChain, 'chain' | 'asset'>
   newKey(): SigningKey
   openWallet(signer: Signer): Promise<ChainWallet>
+  /** A batch contract of a wallet; left out where there are none. */
+  deployBatch?(address: string): Promise<string>
+  openPayer?(signer: Signer, address: string, contract: string): BatchPayer
   give(address: string, amount: bigint): Promise<void>
   giveGas(address: string): Promise<void>
   /** Blocks are made; what was mined before three of these is final. */
@@ -53,6 +57,10 @@ export interface PayoutWorldOptions {
   readonly signerPayoutMax?: bigint
   /** A process that dies fifty times with one payout's signature in hand needs as many. */
   readonly signaturesMax?: number
+  /** From so many queued payouts on they are paid together, by a contract of the wallet's own. */
+  readonly batchAtLeast?: number
+  /** Instead of the batch contract's payer. */
+  readonly disguisePayer?: (payer: BatchPayer) => BatchPayer
   /** Instead of the wallet itself. */
   readonly disguise?: (chain: ChainWallet) => ChainWallet
 }
@@ -81,6 +89,7 @@ export class PayoutWorld {
   readonly failures: string[] = []
   readonly rules: LoyaltyRules
   #wallet: ChainWallet | null = null
+  #contract: string | null = null
   #pipeline: Pipeline | null = null
   #oversight: Oversight | null = null
   #life = { isDead: false }
@@ -102,7 +111,8 @@ export class PayoutWorld {
   }
 
   static async open(t: Scope, bench: ChainBench, options: PayoutWorldOptions = {}): Promise<PayoutWorld> {
-    const payouts = { ...blakjaksRules.payouts, ...options.payouts }
+    const { batchAtLeast = blakjaksRules.payouts.batchAtLeast } = options
+    const payouts = { ...blakjaksRules.payouts, batchAtLeast, ...options.payouts }
     const first = await start({ ...blakjaksRules, payouts, sessionMs: 1_000 * DAY }, { at: START })
     const admin = await first.loyalty.openMember({ isAdmin: true })
     const key = bench.newKey()
@@ -113,6 +123,7 @@ export class PayoutWorld {
     const funds = options.funds ?? 20_000n * USDT
     if (funds > 0n) await bench.give(key.address, funds)
     for (let blocks = 0; blocks < 4; blocks++) await bench.advance()
+    if (options.batchAtLeast !== undefined) world.#contract = (await bench.deployBatch?.(key.address)) ?? null
     await world.startSigner()
     const wallet = await bench.openWallet(world.#signer)
     world.#wallet = options.disguise?.(wallet) ?? wallet
@@ -144,7 +155,8 @@ export class PayoutWorld {
   /** The signer's folder is locked as long as it runs. */
   openSigner(payoutMax = this.options.signerPayoutMax): Promise<SignerService> {
     const { key, folder, bench } = this
-    const policy = localPolicy([WALLET], bench.local)
+    const contracts = new Map(this.#contract === null ? [] : [[WALLET, this.#contract]])
+    const policy = localPolicy([WALLET], bench.local, contracts)
     const strict = ([name, rules]: [string, WalletPolicy]): [string, WalletPolicy] => {
       const { payout } = rules.limits
       const { signaturesMax = rules.signaturesMax } = this.options
@@ -196,7 +208,17 @@ export class PayoutWorld {
     const { signaturesMax, inFlightMax } = this.rules.payouts
     const limits = { stuckAfterMs: this.options.stuckAfterMs ?? 60_000, signaturesMax, inFlightMax }
     const chain = this.#stepped('chain', this.chain)
-    return new Pipeline({ core, chain, wallet: WALLET, limits, nowMs: () => this.loyalty.clock.at, log: silent })
+    const payer = this.#payer()
+    const batches = payer === null ? {} : { batches: { payer, atLeast: this.rules.payouts.batchAtLeast } }
+    const nowMs = () => this.loyalty.clock.at
+    return new Pipeline({ core, chain, wallet: WALLET, limits, ...batches, nowMs, log: silent })
+  }
+
+  #payer(): BatchPayer | null {
+    if (this.#contract === null) return null
+    const payer = this.bench.openPayer?.(this.#signer, this.key.address, this.#contract)
+    if (payer === undefined) return null
+    return this.#stepped('batch', this.options.disguisePayer?.(payer) ?? payer)
   }
 
   /** A pipeline beside the one that runs, on the same shard. */
@@ -228,7 +250,8 @@ export class PayoutWorld {
         if (typeof value !== 'function') return value
         if (key === 'onQueued' || key === 'parseAddress') return value.bind(target)
         return (...args: unknown[]) => {
-          const kind = key === 'report' ? `.${kindOf(args[0] as { type: string }[])}` : ''
+          const reports = key === 'report' ? args[0] : key === 'reportDistribution' ? args[1] : null
+          const kind = reports === null ? '' : `.${kindOf(reports as { type: string }[])}`
           return this.#step(`${name}.${String(key)}${kind}`, () => value.apply(target, args) as Promise<unknown>)
         }
       },
@@ -351,7 +374,7 @@ export class PayoutWorld {
 
 /** Of reports that go together, the one that weighs most. */
 function kindOf(reports: readonly { readonly type: string }[]): string {
-  const weighty = ['final', 'lost', 'refused', 'unmined', 'mined']
+  const weighty = ['final', 'lost', 'dropped', 'refused', 'unmined', 'mined']
   const types = reports.map(({ type }) => type)
   return weighty.find((type) => types.includes(type)) ?? types[0] ?? ''
 }
