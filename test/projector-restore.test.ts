@@ -36,6 +36,7 @@ import {
 
 t.setTimeout(240_000)
 
+const campaignIds = ['spring', 'autumn']
 const small = fc.nat({ max: 5 })
 /** The decoder renames the key `__proto__`, which no input has: the edge drops it. */
 const plain = fc.jsonValue().filter((value) => !JSON.stringify(value).includes('"__proto__"'))
@@ -56,7 +57,11 @@ const step = fc.oneof(
     status: fc.constantFrom('generated', 'manufactured', 'manufactured', 'manufactured', 'invalidated'),
   }),
   fc.record({ do: fc.constant('scan' as const), pick: fc.nat(), device: fc.nat({ max: 63 }) }),
-  fc.record({ do: fc.constant('wait' as const), amount: fc.bigInt(1n, 10n ** 12n) }),
+  fc.record({
+    do: fc.constant('wait' as const),
+    amount: fc.bigInt(1n, 10n ** 12n),
+    campaign: fc.constantFrom(undefined, ...campaignIds),
+  }),
   fc.record({ do: fc.constant('fund' as const), pick: fc.nat() }),
   fc.record({
     do: fc.constant('payout' as const),
@@ -68,6 +73,8 @@ const step = fc.oneof(
 )
 type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never
 type Of<Do extends Step['do']> = Extract<Step, { do: Do }>
+
+const waitingIn = (comps: UnfundedComps) => [undefined, ...campaignIds].map((id) => [...comps.waiting(id)])
 
 const pickOf = <Item>(items: readonly Item[], pick: number): Item | undefined => items[pick % (items.length || 1)]
 
@@ -112,9 +119,12 @@ class Oracle {
       case 'rename':
         return members(this.#rename(step))
       case 'wait':
-        return unfunded({ op: 'waits', compId: uuidOf(seq), userId: uuidOf(seq % 3), amount: step.amount })
+        return unfunded({
+          ...{ op: 'waits', compId: uuidOf(seq), userId: uuidOf(seq % 3), amount: step.amount },
+          ...(step.campaign !== undefined && { campaign: step.campaign }),
+        })
       case 'fund': {
-        const paid = pickOf([...this.unfunded.waiting()], step.pick)
+        const paid = pickOf(waitingIn(this.unfunded).flat(), step.pick)
         return paid === undefined ? {} : unfunded({ op: 'funded', compId: paid.compId })
       }
       case 'payout':
@@ -304,7 +314,8 @@ t.test('restored state equals the fold of the records, wherever batches end', as
     for (let member = 0; member <= oracle.directory.memberCount; member++) {
       t.equal(directoryRestored.userIdOf(member), oracle.directory.userIdOf(member))
     }
-    t.same([...waiting.waiting()], [...oracle.unfunded.waiting()])
+    t.same(waitingIn(waiting), waitingIn(oracle.unfunded))
+    t.equal(waiting.size, oracle.unfunded.size)
     t.same(openContents(openPayouts), openContents(oracle.open))
     t.same(openWithdrawalContents(openWithdrawals), openWithdrawalContents(oracle.withdrawals))
 
