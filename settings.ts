@@ -22,6 +22,11 @@ const list = z
       .map((item) => item.trim())
       .filter(Boolean),
   )
+const baseUrl = (fallback: string) =>
+  z
+    .url({ protocol: /^https?$/ })
+    .default(fallback)
+    .transform((text) => text.replace(/\/+$/, ''))
 
 export const settingsSchema = z.object({
   HOST: z.string().default('127.0.0.1').describe('Address to listen on.'),
@@ -103,6 +108,26 @@ export const settingsSchema = z.object({
     .optional()
     .describe('Send mail through Brevo; without it mails are files in DATA_DIR/mail.'),
   MAIL_FROM: z.email().default('no-reply@example.com').describe('Sender of mails.'),
+  OPENAI_API_KEY: z
+    .string()
+    .optional()
+    .describe('Have messages reviewed by OpenAI after they are sent; without it nobody but people moderates.'),
+  OPENAI_BASE_URL: baseUrl('https://api.openai.com/v1').describe('Where OpenAI’s API is, with its version.'),
+  GOOGLE_TRANSLATE_API_KEY: z
+    .string()
+    .optional()
+    .describe('Translate messages with Google Cloud Translation; without it nothing is translated.'),
+  GOOGLE_TRANSLATE_BASE_URL: baseUrl('https://translation.googleapis.com').describe('Where Google’s API is.'),
+  EMOTES: z
+    .enum(['7tv', 'off'])
+    .default('7tv')
+    .describe('Load the emotes everybody has from 7TV every hour, or have none.'),
+  SEVENTV_EMOTE_SET_ID: z
+    .string()
+    .regex(/^[0-9A-Za-z]+$/)
+    .optional()
+    .describe('A set of 7TV to use instead of its global one.'),
+  SEVENTV_API_BASE_URL: baseUrl('https://7tv.io/v3').describe('Where 7TV’s API is, with its version.'),
 })
 
 export type Settings = z.output<typeof settingsSchema>

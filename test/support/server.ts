@@ -204,6 +204,7 @@ export class Deployment {
         ADMIN_EMAIL: adminAccount.email,
         ADMIN_PASSWORD: adminAccount.password,
         PAYOUTS: 'off',
+        EMOTES: 'off',
         ...env,
       },
     })
