@@ -37,8 +37,10 @@ import { withdrawalRoutes } from './gateway/http/withdrawals.js'
 import { BrevoMail } from './gateway/mail/brevo-mail.js'
 import { FileMail } from './gateway/mail/file-mail.js'
 import type { MailPort } from './gateway/mail/mail.js'
+import { Chat } from './gateway/chat.js'
 import { servePages } from './gateway/pages/index.js'
 import type { PayoutsPort } from './gateway/payouts-port.js'
+import { poolStates } from './gateway/pool-states.js'
 import type { ParkedRowsPort, Services } from './gateway/services.js'
 import { ScanVelocity } from './gateway/sockets/scan-velocity.js'
 import { attachSockets } from './gateway/sockets/sockets.js'
@@ -149,11 +151,13 @@ async function serve(
     parseScan: socketScan,
     submitScan: (principal, { idempotency_key: idempotencyKey, ...scan }, { ip }) =>
       submitScan(services, principal, scan, { ip, idempotencyKey }),
+    chat: services.chat,
     clientOf: (res, req) => clients.ofRequest(res, req),
     addressBucket: limits.bucket('ip'),
     velocity: new ScanVelocity(),
     scansSoFar: core.scansSoFar,
     milestones: core.program.rules.milestones,
+    treasury: () => treasuryBalances(services),
     metrics: registry,
     log,
     limits: { backpressureBytesMax: settings.SOCKET_BACKPRESSURE_BYTES_MAX },
@@ -241,6 +245,14 @@ function rateLimits(settings: Settings): RateLimiter {
   })
 }
 
+/** BJ-T37 */
+async function treasuryBalances(services: Services) {
+  const states = await poolStates(services)
+  return states.map(({ wallet: pool, onChain, onWallet: ledger, available, held }) => {
+    return { pool, onChain, ledger, available, held }
+  })
+}
+
 async function openServices(
   settings: Settings,
   log: Logger,
@@ -280,6 +292,7 @@ async function openServices(
       figures: (sinceMs) => read(() => payoutFigures(core.sql, sinceMs)),
     },
     payouts,
+    chat: new Chat(core.shard, core.program, newId),
     parked: parkedRows(core, read),
     tokens: new Tokens({ signer: keys, keys, issuer: PRODUCT, audience: TOKEN_AUDIENCE, clock: now }),
     passwords: await Passwords.create({}),

@@ -25,9 +25,11 @@ import { readSettings } from '../settings.js'
 import {
   activeCodes,
   Client,
+  connectSocket,
   logInAdmin,
   type Member,
   mailed,
+  saidOf,
   signUp,
   signUpMany,
   type Told,
@@ -153,6 +155,7 @@ t.test('on a local EVM chain', async (t) => {
   const held = (address: Hex) =>
     chain.readContract({ address: TEST_TOKEN, abi: token, functionName: 'balanceOf', args: [address] })
   const ann = await signUp({ url }, 'ann')
+  const live = await connectSocket(t, { url }, '/insights/live', ann.token)
   const codes = await activeCodes(admin, 2)
   await admin.post('/v1/admin/treasury/fund', { pool: 'member', amount: '5000', reference: 'deposit 1' })
   const wallet: Hex = await until('ann has a wallet', async () => (await ann.get('/v1/users/me/wallet')).body.address)
@@ -255,6 +258,21 @@ t.test('on a local EVM chain', async (t) => {
     t.equal((await office.poolOf('wholesale')).paused_because, 'discrepancy', 'resumed unexplained, it stops again')
     t.match((await mailed(site, adminAccount.email, 'payouts-paused', 2)).text, 'discrepancy')
     t.equal(await held(address), 30n * USDT, 'nobody makes it good in silence')
+  })
+
+  await t.test('BJ-T37: a member who watches is told every 5 s what the pools hold and owe', async (t) => {
+    const seen = (name: string) => saidOf(live, 'treasury').filter(({ pool }) => pool === name)
+    const now = { balance: 3_900, ledger_balance: 3_900, available: 3_900, held: 0 }
+    await until('it is told what was paid', () => seen('member').at(-1)?.balance === 3_900)
+    t.match(seen('member').at(-1), now)
+    await until('it is told of the theft', () => seen('wholesale').at(-1)?.balance === 30)
+    t.match(seen('wholesale').at(-1), { balance: 30, ledger_balance: 50 })
+    const times = seen('member').map(({ at }) => Date.parse(at))
+    for (const [index, at] of times.slice(1).entries()) t.ok(at - (times[index] ?? 0) > 4_000, 'not more often')
+    t.same(
+      seen('member').map(({ offset }) => offset),
+      seen('wholesale').map(({ offset }) => offset),
+    )
   })
 
   await t.test('BJ-WAL-01: a proof that was asked for too long ago is refused, a new one is taken', async (t) => {

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { servePages } from '../gateway/pages/index.js'
 import { Follower, type Position } from '../gateway/pages/live/follower.js'
+import type { PoolBalance } from '../gateway/sockets/treasury-ticker.js'
 import { client, comp, nextEvent, RawWebSocket, scan, startSockets, type Told, tier, until } from './support/sockets.js'
 
 const of = (told: readonly { event: string; data: Told }[], event: string) =>
@@ -97,6 +98,60 @@ t.test('members get the velocity each second, the public does not', async (t) =>
   member.disconnect()
   await until(() => time.timers === 0)
 })
+
+t.test(
+  'BJ-T37: the treasury is asked every 5 s at most, one question at a time, only while members watch',
+  async (t) => {
+    const answers: ((onChain: bigint | null) => void)[] = []
+    const treasury = () =>
+      new Promise<PoolBalance[]>((resolve) => {
+        const rest = { pool: 'member', ledger: 1_000_000n, available: 600_000n, held: 400_000n }
+        answers.push((onChain) => resolve([{ ...rest, onChain }]))
+      })
+    const { url, time } = await startSockets(t, { treasury })
+    const live = `${url}/insights/live`
+    const everybody = client(t, live)
+    await nextEvent(everybody, 'snapshot')
+    time.pass(20_000)
+    t.equal(answers.length, 0, 'nobody listens')
+
+    const member = client(t, live, 'ann/s1')
+    await nextEvent(member, 'snapshot')
+    time.pass(60_000)
+    t.equal(answers.length, 1, 'a chain that hangs is not asked again and again')
+    answers[0]?.(null)
+    const unknown = { pool: 'member', balance: null, ledger_balance: 1, available: 0.6, held: 0.4, offset: 1 }
+    t.match(await nextEvent(member, 'treasury'), unknown)
+    time.pass(0)
+    answers[1]?.(1_500_000n)
+    t.match(await nextEvent(member, 'treasury'), { balance: 1.5, offset: 2 })
+
+    const late = client(t, live, 'bob/s2')
+    t.match(await nextEvent(late, 'treasury'), { balance: 1.5, offset: 2 }, 'at once, without a question')
+    time.pass(4_999)
+    t.equal(answers.length, 2)
+    time.pass(1)
+    t.equal(answers.length, 3)
+
+    member.disconnect()
+    late.disconnect()
+    await until(() => time.timers === 0)
+    const again = client(t, live, 'ann/s1')
+    await nextEvent(again, 'snapshot')
+    time.pass(4_999)
+    t.equal(answers.length, 3, 'whoever comes and goes')
+    answers[2]?.(1_600_000n)
+    t.match(await nextEvent(again, 'treasury'), { balance: 1.6, offset: 3 })
+    time.pass(1)
+    t.equal(answers.length, 4)
+    again.disconnect()
+    await until(() => time.timers === 0)
+    answers[3]?.(1_700_000n)
+    await new Promise((resolve) => setImmediate(resolve))
+    t.equal(time.timers, 0, 'nobody listens')
+    t.same(of(everybody.told, 'treasury'), [])
+  },
+)
 
 t.test('what is said to many is the same bytes for each', async (t) => {
   const { port, publish, time } = await startSockets(t)

@@ -4,12 +4,15 @@ import { startSolanaDev } from './solana-dev.js'
 
 const DECIMALS = 6
 const FEE_LAMPORTS = 100_000_000_000n
+/** The mint must stand in a confirmed block, or it does not exist yet. */
+const SLOTS_TO_CONFIRMED = 2
 
 /** `stateFile` keeps it between starts. */
 export async function startLocalSolana(stateFile: string): Promise<LocalChain> {
   const solana = await startSolanaDev({ stateFile })
   try {
     const mint = await solana.createMint('usdt', DECIMALS)
+    await solana.advance(SLOTS_TO_CONFIRMED)
     return {
       url: solana.url,
       chain: 'solana:local',

@@ -2,17 +2,16 @@
 import { z } from 'zod'
 import { openStates } from '../../actors/payout/open-payouts.js'
 import type { ReconciliationRow, SnapshotRow } from '../../actors/payout/rows.js'
-import { type Pool, pool, pools, reconciliationStatuses } from '../../actors/treasury/facts.js'
+import { pool, pools, reconciliationStatuses } from '../../actors/treasury/facts.js'
 import { usdOf } from '../money.js'
 import { chainUnavailable, mustBeOn, payoutsOff } from '../payouts-port.js'
+import { answerInTime, poolStates } from '../pool-states.js'
 import type { Services } from '../services.js'
 import { done, success } from './auth.js'
 import { isoOf } from './payout-json.js'
 import { defineRoute, type Route } from './toolkit/route.js'
 
 const DAY_MS = 86_400_000
-/** The page is wanted also when a node hangs. */
-const CHAIN_PATIENCE_MS = 3_000
 
 const openSchema = z.object({ count: z.number(), amount: z.number() })
 const poolSchema = z
@@ -76,10 +75,9 @@ export function adminTreasuryRoutes(services: Services): Route[] {
     response: z.object({ pools: z.array(poolSchema) }),
     handle: async ({ principal }) => {
       await shard.query(queries.adminSession, principal)
-      const states = await shard.query(queries.walletStates, {})
-      const balances = await Promise.all(states.map(({ wallet }) => onChain(wallet)))
+      const states = await poolStates(services)
       return {
-        pools: states.map((state, index) => ({
+        pools: states.map((state) => ({
           pool: state.wallet,
           available: usdOf(state.available),
           campaigns: usdOf(state.campaigns),
@@ -87,7 +85,7 @@ export function adminTreasuryRoutes(services: Services): Route[] {
           paid: usdOf(state.paid),
           chain: state.chain,
           address: state.address,
-          onchain_balance: balances[index] ?? null,
+          onchain_balance: state.onChain === null ? null : usdOf(state.onChain),
           paused_because: state.pausedBecause,
           outflow_hour: usdOf(state.outflowWithinHour),
           outflow_today: usdOf(state.outflowToday),
@@ -96,12 +94,6 @@ export function adminTreasuryRoutes(services: Services): Route[] {
       }
     },
   })
-
-  async function onChain(name: Pool): Promise<number | null> {
-    if (payouts === null) return null
-    const asked = payouts.holdings(name).then(({ asset }) => usdOf(asset))
-    return answerWithin(asked, CHAIN_PATIENCE_MS)
-  }
 
   const pause = defineRoute({
     method: 'POST',
@@ -218,7 +210,7 @@ export function adminTreasuryRoutes(services: Services): Route[] {
       const [states, figures, nodes] = await Promise.all([
         shard.query(queries.walletStates, {}),
         payoutReads.figures(now() - DAY_MS),
-        payouts === null ? [] : answerWithin(payouts.nodes(), CHAIN_PATIENCE_MS),
+        payouts === null ? [] : answerInTime(payouts.nodes()),
       ])
       const open = states.flatMap((state) => openStates.map((name) => state.open[name]))
       const { settled, failed, value, confirmationSeconds } = figures
@@ -240,19 +232,6 @@ export function adminTreasuryRoutes(services: Services): Route[] {
   })
 
   return [listPools, pause, resume, reconcile, listReconciliations, listSnapshots, metrics]
-}
-
-/** Null when there is none in time, or an error. */
-async function answerWithin<T>(answer: Promise<T>, withinMs: number): Promise<T | null> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<null>((resolve) => {
-    timer = setTimeout(() => resolve(null), withinMs)
-  })
-  try {
-    return await Promise.race([answer.catch(() => null), late])
-  } finally {
-    clearTimeout(timer)
-  }
 }
 
 type Open = Record<(typeof openStates)[number], { readonly count: number; readonly amount: bigint }>

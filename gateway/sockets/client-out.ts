@@ -1,10 +1,10 @@
 /** Everything the server says to clients, in the words of the wire. Times are ISO 8601, amounts USD. */
 import type { DefaultEventsMap, Namespace, Server, Socket } from 'socket.io'
 import type { payoutSettled } from '../../actors/payout/facts.js'
-import type { treasurySnapshotTaken } from '../../actors/treasury/facts.js'
 import type { compAwarded, scanAccepted, sessionClosed, TierName, tierChanged } from '../../actors/user/facts.js'
 import type { withdrawalCompleted } from '../../actors/withdrawal/facts.js'
 import { usdOf } from '../money.js'
+import type { ChatEvents } from './chat-out.js'
 import type { Member } from './members.js'
 import type { Position } from './stream.js'
 
@@ -12,7 +12,6 @@ export type ScanAccepted = ReturnType<typeof scanAccepted.make>
 export type CompAwarded = ReturnType<typeof compAwarded.make>
 export type TierChanged = ReturnType<typeof tierChanged.make>
 export type PayoutSettled = ReturnType<typeof payoutSettled.make>
-export type TreasurySnapshotTaken = ReturnType<typeof treasurySnapshotTaken.make>
 export type WithdrawalCompleted = ReturnType<typeof withdrawalCompleted.make>
 export type SessionClosed = ReturnType<typeof sessionClosed.make>
 
@@ -34,10 +33,15 @@ interface Velocity extends Position {
   readonly at: string
 }
 
-/** What a wallet of the treasury holds on chain. */
-interface TreasuryBalance extends Position {
+/** What a pool of the treasury holds. */
+export interface TreasuryBalance extends Position {
   readonly pool: string
-  readonly balance: number
+  /** On chain; null when the chain cannot be asked. */
+  readonly balance: number | null
+  /** What it must hold by the ledger; of that, what is free, and what is set aside for payouts. */
+  readonly ledger_balance: number
+  readonly available: number
+  readonly held: number
   readonly at: string
 }
 
@@ -76,7 +80,7 @@ export interface SocketEnd {
   'session:ended': (end: { readonly code: string }) => void
 }
 
-interface ServerEvents extends SocketEnd {
+interface ServerEvents extends SocketEnd, ChatEvents {
   position: (position: { readonly stream: string } & Position) => void
   'scan:accepted': (data: object) => void
   'comp:awarded': (data: object) => void

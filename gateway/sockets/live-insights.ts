@@ -17,13 +17,14 @@ import type {
   ServerSocket,
   SocketNamespace,
   TierChanged,
-  TreasurySnapshotTaken,
+  TreasuryBalance,
 } from './client-out.js'
 import { compItem, isoTime, payoutItem, scanItem, tierItem } from './client-out.js'
 import { Coalescer } from './coalescer.js'
-import type { SocketMetrics } from './metrics.js'
+import type { SocketLog, SocketMetrics } from './metrics.js'
 import type { ScanVelocity } from './scan-velocity.js'
 import { Stream } from './stream.js'
+import { type PoolBalance, TreasuryTicker, type TreasuryTickerOptions } from './treasury-ticker.js'
 
 const COUNTER_INTERVAL_MS = 100
 /** At most five scan items a second. */
@@ -45,6 +46,9 @@ export interface LiveInsightsOptions {
   readonly milestones: readonly Milestone[]
   readonly feedItemsKept: number
   readonly metrics: SocketMetrics
+  /** What the pools of the treasury hold now. */
+  readonly treasury: TreasuryTickerOptions['ask']
+  readonly log: SocketLog
 }
 
 export class LiveInsights {
@@ -60,17 +64,21 @@ export class LiveInsights {
   #untoldScans = 0
   #members = 0
   #velocityOffset = 0
+  readonly #treasury: TreasuryTicker
+  /** What was told last, by pool. */
+  readonly #balances = new Map<string, TreasuryBalance>()
   #treasuryOffset = 0
   #cancelVelocity: (() => void) | undefined
 
   constructor(options: LiveInsightsOptions) {
-    const { environment, epoch, feedItemsKept } = options
+    const { environment, epoch, feedItemsKept, treasury: ask, log } = options
     this.#options = options
     this.#scans = options.scans
     this.#scannedAtMs = environment.now()
     this.#feed = new Stream(epoch, feedItemsKept)
     this.#counterTicks = new Coalescer(COUNTER_INTERVAL_MS, environment, () => this.#sendCounter())
     this.#scanItems = new Coalescer(SCAN_ITEM_INTERVAL_MS, environment, () => this.#tellScans())
+    this.#treasury = new TreasuryTicker({ environment, ask, tell: (balances) => this.#tellTreasury(balances), log })
     this.#commands = new Map([['resume', resumeCommand('feed', this.#feed)]])
   }
 
@@ -96,15 +104,6 @@ export class LiveInsights {
     this.#tell(payoutItem(fact, atMs))
   }
 
-  /** BJ-WS-04: what a wallet of the treasury holds, to members. */
-  treasurySeen({ pool, onChain }: TreasurySnapshotTaken, atMs: number): void {
-    const { namespace, epoch, metrics } = this.#options
-    this.#treasuryOffset += 1
-    const balance = { pool, balance: usdOf(onChain), at: isoTime(atMs), epoch, offset: this.#treasuryOffset }
-    namespace.to(MEMBERS).emit('treasury', balance)
-    metrics.published('treasury')
-  }
-
   /** Only rises are announced: a quarter's end lowers thousands at once, and nobody's fall is the public's business. */
   tierChanged(fact: TierChanged, atMs: number): void {
     if (tierNames.indexOf(fact.to) > tierNames.indexOf(fact.from)) this.#tell(tierItem(fact, atMs))
@@ -123,15 +122,23 @@ export class LiveInsights {
     this.#counterTicks.stop()
     this.#scanItems.stop()
     this.#cancelVelocity?.()
+    this.#treasury.stop()
   }
 
   #welcomeMember(socket: ServerSocket): void {
     void socket.join(MEMBERS)
     this.#members += 1
-    if (this.#members === 1) this.#scheduleVelocity()
+    for (const balance of this.#balances.values()) socket.emit('treasury', balance)
+    if (this.#members === 1) {
+      this.#scheduleVelocity()
+      this.#treasury.start()
+    }
     socket.once('disconnect', () => {
       this.#members -= 1
-      if (this.#members === 0) this.#cancelVelocity?.()
+      if (this.#members > 0) return
+      this.#cancelVelocity?.()
+      this.#treasury.stop()
+      this.#balances.clear() // too old for whoever comes next
     })
   }
 
@@ -177,6 +184,26 @@ export class LiveInsights {
     const { data } = this.#feed.append((position) => ({ event: 'feed', data: { ...item, ...position } }))
     this.#options.namespace.to(EVERYBODY).emit('feed', data)
     this.#options.metrics.published('feed')
+  }
+
+  /** BJ-WS-04, BJ-INS-09 */
+  #tellTreasury(balances: readonly PoolBalance[]): void {
+    const { namespace, environment, epoch, metrics } = this.#options
+    const at = isoTime(environment.now())
+    this.#treasuryOffset += 1
+    for (const { pool, onChain, ledger, available, held } of balances) {
+      const balance = {
+        pool,
+        balance: onChain === null ? null : usdOf(onChain),
+        ledger_balance: usdOf(ledger),
+        available: usdOf(available),
+        held: usdOf(held),
+        ...{ at, epoch, offset: this.#treasuryOffset },
+      }
+      this.#balances.set(pool, balance)
+      namespace.to(MEMBERS).emit('treasury', balance)
+      metrics.published('treasury')
+    }
   }
 
   #scheduleVelocity(): void {

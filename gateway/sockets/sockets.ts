@@ -1,5 +1,5 @@
 /**
- * Socket.IO on the gateway's uWS app: `/` for members, `/insights/live` for everybody.
+ * Socket.IO on the gateway's uWS app: `/` and `/social/ws` for members, `/insights/live` for everybody.
  *
  * G1 Records come in order and after the gate; each is told in the turn it comes.
  */
@@ -14,6 +14,8 @@ import type { TurnRecord } from '../../engine/record.js'
 import type { Environment } from '../../engine/store.js'
 import type { Client } from '../http/toolkit/client-address.js'
 import type { Principal } from '../http/toolkit/principal.js'
+import type { Chat } from '../chat.js'
+import { ChatSockets, defaultChatSocketLimits } from './chat-sockets.js'
 import { type CommandOptions, type Commands, handshake, serveCommands } from './client-in.js'
 import {
   milestonesOf,
@@ -24,7 +26,6 @@ import {
   type SessionClosed,
   type SocketNamespace,
   type SocketServer,
-  type TreasurySnapshotTaken,
 } from './client-out.js'
 import { CommandsUnderWay } from './commands-under-way.js'
 import { Connections } from './connections.js'
@@ -36,6 +37,7 @@ import { Personal } from './personal.js'
 import { PersonalStreams } from './personal-streams.js'
 import { SafeApp } from './safe-app.js'
 import type { ScanVelocity } from './scan-velocity.js'
+import type { PoolBalance } from './treasury-ticker.js'
 
 export interface SocketsOptions<Scan> {
   readonly app: TemplatedApp
@@ -50,6 +52,7 @@ export interface SocketsOptions<Scan> {
   /** Resolves to what the REST route would answer; rejects with a DomainError. */
   readonly submitScan: (principal: Principal, scan: Scan, context: { readonly ip: string }) => Promise<unknown>
   readonly clientOf: (res: HttpResponse, req: HttpRequest) => Client
+  readonly chat: Chat
   /** Counts new connections by address, shared with HTTP. */
   readonly addressBucket: { take(key: string): number }
   /** Counted by {@link Sockets.publish}; may be warmed with the scans of the last minutes. */
@@ -58,6 +61,8 @@ export interface SocketsOptions<Scan> {
   readonly scansSoFar: number
   /** What wins at which multiples of the counter; amounts are micro-units. */
   readonly milestones: readonly { readonly every: number; readonly amount: bigint }[]
+  /** What the pools of the treasury hold now; asked every few seconds while members watch. */
+  readonly treasury: () => Promise<readonly PoolBalance[]>
   readonly metrics: Registry
   readonly log: SocketLog
   readonly limits?: Partial<SocketLimits>
@@ -103,6 +108,7 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
     feedItemsKept: limits.feedItemsKept,
     metrics,
   })
+  const chat = new ChatSockets({ ...options, limits: defaultChatSocketLimits, namespace: io.of('/social/ws'), metrics })
   const ipOf = (socket: ServerSocket) => safeApp.clientOf(socket.conn.request).ip
   const entry = { ...options, members, metrics, ipOf }
   const underWay = new CommandsUnderWay()
@@ -112,6 +118,14 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
     assert(member !== undefined, 'only members enter /')
     return personal.welcome(socket, member, ipOf(socket))
   })
+  const chatEntry = {
+    ...entry,
+    checkSession: async (principal: Principal) => {
+      await options.checkSession(principal)
+      await options.chat.enter(principal.userId)
+    },
+  }
+  serveNamespace(io.of('/social/ws'), handshake(chatEntry, false), commandOptions, (socket) => chat.welcome(socket))
   serveNamespace(io.of('/insights/live'), handshake(entry, true), commandOptions, (socket) => live.welcome(socket))
 
   const gauges = () => ({
@@ -125,6 +139,7 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
     personal_streams_absent: streams.absent,
     personal_streams_absent_max: limits.absentMembersMax,
     feed_offset: live.feedOffset,
+    ...chat.gauges(),
   })
   metrics.expose(gauges)
 
@@ -136,11 +151,14 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
     if (connections.open > 0) await Promise.all([underWay.stop(CLOSE_TIMEOUT_MS), sleep(LINGER_MS)])
     closed = true
     live.stop()
+    chat.stop()
     await io.close()
   }
   return {
     publish: (record) => {
-      if (!closed) publish(record, { live, personal, members })
+      if (closed) return
+      publish(record, { live, personal, members })
+      chat.publish(record)
     },
     gauges,
     close: () => {
@@ -207,7 +225,7 @@ interface Audience {
   readonly members: Members
 }
 
-type Told = PersonalFact | PayoutSettled | TreasurySnapshotTaken | SessionClosed
+type Told = PersonalFact | PayoutSettled | SessionClosed
 
 function publish({ input, facts }: TurnRecord, { live, personal, members }: Audience): void {
   for (const fact of facts as readonly Told[]) {
@@ -229,9 +247,6 @@ function publish({ input, facts }: TurnRecord, { live, personal, members }: Audi
         break
       case 'payout.settled':
         if (fact.kind === 'comp') live.compPaid(fact, input.at)
-        break
-      case 'treasury.snapshot_taken':
-        live.treasurySeen(fact, input.at)
         break
       case 'session.closed':
         members.endSession(fact.sessionId, fact.because)

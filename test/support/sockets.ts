@@ -80,6 +80,7 @@ export async function startSockets(t: TestScope, options: Partial<Options> = {})
     velocity: new ScanVelocity(),
     scansSoFar: 1_000,
     milestones: [{ every: 500, amount: 100_000_000n }],
+    treasury: async () => [],
     metrics,
     log: { error: (context) => failures.push(context) },
     ...options,
