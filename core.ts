@@ -10,7 +10,7 @@ import { scanCounter } from './actors/counter/machine.js'
 import { createBlakjaks } from './actors/programs/blakjaks/program.js'
 import type { LoyaltyProgram } from './actors/programs/loyalty.js'
 import type { CoreMetrics } from './core-metrics.js'
-import { defineQuery } from './engine/command.js'
+import { defineQuery, system } from './engine/command.js'
 import { DomainError } from './engine/errors.js'
 import { defaultLimits, type ShardLimits } from './engine/limits.js'
 import { asError } from './engine/outcome.js'
@@ -208,6 +208,7 @@ async function open(
   closing.push(async () => disk.stop())
   const generator = new CodeGenerator(shard, loyalty, log)
   await generator.start()
+  await shard.execute(loyalty.chat.commands.channels.openDefaults, { args: {}, who: system })
   closing.push(() => shard.drain())
   return {
     shard,

@@ -25,6 +25,7 @@ import type { OneTimeCodes } from './auth/one-time-codes.js'
 import type { Passwords } from './auth/passwords.js'
 import type { SecretBox } from './auth/secret-box.js'
 import type { Tokens } from './auth/tokens.js'
+import type { Chat } from './chat.js'
 import type { MailPort } from './mail/mail.js'
 import type { PayoutsPort } from './payouts-port.js'
 
@@ -91,6 +92,7 @@ export interface Services {
   readonly payoutReads: PayoutReads
   /** Null when payouts are off. */
   readonly payouts: PayoutsPort | null
+  readonly chat: Chat
   readonly parked: ParkedRowsPort
   readonly tokens: Tokens
   readonly passwords: Passwords

@@ -71,8 +71,9 @@ export function chatQueries(recent: RecentMessages) {
       const view: ChannelView = { ...viewOf(scope, channelId, member), profile }
       const isKnown = position !== null && position.epoch === view.epoch && position.offset <= view.offset
       const missed = isKnown ? recent.since(channelId, position.offset) : 'resync'
-      if (missed !== 'resync') return { view, messages: missed, isResync: false }
-      return { view, messages: recent.latest(channelId, limit), isResync: position !== null }
+      const { username } = member
+      if (missed !== 'resync') return { view, username, messages: missed, isResync: false }
+      return { view, username, messages: recent.latest(channelId, limit), isResync: position !== null }
     },
   })
 

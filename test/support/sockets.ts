@@ -6,10 +6,12 @@ import { connect, type Socket as TcpSocket } from 'node:net'
 import { Registry } from 'prom-client'
 import { io, type ManagerOptions, type Socket, type SocketOptions } from 'socket.io-client'
 import { z } from 'zod'
+import { createBlakjaks } from '../../actors/programs/blakjaks/program.js'
 import { compAwarded, scanAccepted, sessionClosed, type TierName, tierChanged } from '../../actors/user/facts.js'
 import { DomainError } from '../../engine/errors.js'
 import type { Fact } from '../../engine/fact.js'
 import type { TurnRecord } from '../../engine/record.js'
+import { Chat } from '../../gateway/chat.js'
 import { ClientAddresses } from '../../gateway/http/toolkit/client-address.js'
 import { ScanVelocity } from '../../gateway/sockets/scan-velocity.js'
 import { attachSockets, type SocketsOptions } from '../../gateway/sockets/sockets.js'
@@ -53,6 +55,9 @@ export class ManualTime {
 const scanSchema = z.object({ code: z.string().min(4), idempotency_key: z.string().optional() })
 type Options = SocketsOptions<z.output<typeof scanSchema>>
 
+/** These sockets have no engine: who enters the chat is told so. */
+const nobodyThere = () => Promise.reject(new DomainError('unavailable', 'not_running', 'There is no engine.'))
+
 /** Tokens are `user/session`; `expired` and everything without a slash are refused. */
 export async function startSockets(t: TestScope, options: Partial<Options> = {}) {
   const app = App()
@@ -80,6 +85,7 @@ export async function startSockets(t: TestScope, options: Partial<Options> = {})
     velocity: new ScanVelocity(),
     scansSoFar: 1_000,
     milestones: [{ every: 500, amount: 100_000_000n }],
+    chat: new Chat({ execute: nobodyThere, query: nobodyThere }, createBlakjaks(), () => 'id'),
     treasury: async () => [],
     metrics,
     log: { error: (context) => failures.push(context) },

@@ -1,0 +1,326 @@
+/**
+ * `/social/ws`: channels as numbered streams (BJ-CHAT-08, BJ-WS-06).
+ *
+ * G1 Facts are published in record order, once durable. X1 `join` answers with everything up to an offset and joins the
+ *    room in the same step, so that what is sent from then on begins right after it. X2 Slow clients are closed by the
+ *    app. X3 Presence and typing are hints: coalesced or dropped, never journaled. B1 See `ChatSocketLimits`.
+ */
+
+import type { Message } from '../../actors/chat/facts.js'
+import { quarterOf } from '../../actors/programs/tiers.js'
+import type { tierChanged } from '../../actors/user/facts.js'
+import { assert } from '../../engine/assert.js'
+import { DomainError } from '../../engine/errors.js'
+import type { TurnRecord } from '../../engine/record.js'
+import type { Environment } from '../../engine/store.js'
+import type { Chat } from '../chat.js'
+import { messageJson } from '../chat-json.js'
+import type { Principal } from '../http/toolkit/principal.js'
+import { ChannelFeeds } from './channel-feeds.js'
+import { editInput, inChannel, joinInput, onMessage, reactInput, readInput, sendInput } from './chat-in.js'
+import { type ChannelFact, channelEvent, type MemberChatFact, memberEvent } from './chat-out.js'
+import { type Command, type Commands, parse } from './client-in.js'
+import type { ServerSocket, SocketNamespace } from './client-out.js'
+import type { SocketLog, SocketMetrics } from './metrics.js'
+import { Presence } from './presence.js'
+import { TokenBucket } from './token-bucket.js'
+
+export interface ChatSocketLimits {
+  /** Channels one socket may be in. */
+  readonly channelsPerSocketMax: number
+  /** Events kept of each channel, to close the gap between an answer of the engine and the room. */
+  readonly channelEventsKept: number
+  /** Bytes of text in one answer to `join`; what is more is a resync. */
+  readonly joinBytesMax: number
+  /** Typing hints of one channel, a second. */
+  readonly typingPerSecond: number
+}
+
+export const defaultChatSocketLimits: ChatSocketLimits = {
+  channelsPerSocketMax: 50,
+  channelEventsKept: 256,
+  joinBytesMax: 200_000,
+  typingPerSecond: 5,
+}
+
+/** Members whose rights are looked at before others get their turn. */
+const RECHECKS_AT_ONCE = 100
+const JOIN_ATTEMPTS_MAX = 5
+/** More than any message takes besides its text. */
+const MESSAGE_BYTES = 600
+
+export interface ChatSocketsOptions {
+  readonly namespace: SocketNamespace
+  readonly chat: Chat
+  readonly environment: Pick<Environment, 'now' | 'wakeAt'>
+  readonly metrics: SocketMetrics
+  readonly log: SocketLog
+  readonly limits?: ChatSocketLimits
+}
+
+/** What is known of a socket that is connected. */
+interface Joined {
+  readonly channels: Set<string>
+  username: string
+}
+
+type Told = ChannelFact | MemberChatFact | ReturnType<typeof tierChanged.make>
+
+const roomOf = (channelId: string) => `channel:${channelId}`
+const roomOfMember = (userId: string) => `member:${userId}`
+
+export class ChatSockets {
+  readonly #options: ChatSocketsOptions
+  readonly #limits: ChatSocketLimits
+  readonly #feeds: ChannelFeeds
+  readonly #presence: Presence
+  /** By channel: the epoch of its stream. */
+  readonly #epochs = new Map<string, string>()
+  readonly #typing = new Map<string, TokenBucket>()
+  readonly #joined = new Map<string, Joined>()
+  #cancelQuarter: () => void
+
+  constructor(options: ChatSocketsOptions) {
+    this.#options = options
+    this.#limits = options.limits ?? defaultChatSocketLimits
+    this.#feeds = new ChannelFeeds(this.#limits.channelEventsKept)
+    this.#presence = new Presence(options.environment, (channel, count, sample) => {
+      options.namespace.to(roomOf(channel)).emit('presence', { channel, count, sample })
+    })
+    this.#cancelQuarter = this.#awaitQuarter()
+  }
+
+  gauges() {
+    return { chat_sockets: this.#joined.size, chat_channels: this.#feeds.size }
+  }
+
+  stop(): void {
+    this.#cancelQuarter()
+    this.#presence.stop()
+  }
+
+  /** Tells everybody concerned of a durable record. */
+  publish({ facts }: TurnRecord): void {
+    for (const fact of facts as readonly Told[]) {
+      switch (fact.type) {
+        case 'chat.message_posted':
+        case 'chat.message_changed':
+          this.#tellChannel(fact, fact.message)
+          break
+        case 'chat.channel_changed':
+          this.#epochs.set(fact.channelId, fact.epoch)
+          this.#tellChannel(fact, null)
+          this.#recheckRoom(fact.channelId)
+          break
+        case 'chat.member_mentioned':
+        case 'chat.member_silenced':
+        case 'chat.member_unsilenced':
+          this.#tellMember(fact)
+          break
+        case 'tier.changed':
+          void this.#recheck(fact.userId)
+          break
+      }
+    }
+  }
+
+  #tellChannel(fact: ChannelFact, message: Message | null): void {
+    const { namespace, metrics } = this.#options
+    const { channelId, offset } = fact
+    this.#feeds.take(channelId, offset, message)
+    const epoch = this.#epochs.get(channelId)
+    // Nobody has joined it yet, or its epoch would be known.
+    if (epoch === undefined) return
+    const { event, data } = channelEvent(fact, epoch)
+    namespace.to(roomOf(channelId)).emit(event, data as never)
+    metrics.published(event)
+  }
+
+  #tellMember(fact: MemberChatFact): void {
+    const { event, data } = memberEvent(fact)
+    this.#options.namespace.to(roomOfMember(fact.userId)).emit(event, data as never)
+    this.#options.metrics.published(event)
+  }
+
+  welcome(socket: ServerSocket): Commands {
+    const { member } = socket.data
+    assert(member !== undefined, 'only members enter the chat')
+    const { principal } = member
+    this.#joined.set(socket.id, { channels: new Set(), username: '' })
+    void socket.join(roomOfMember(principal.userId))
+    socket.once('disconnect', () => {
+      for (const channelId of this.#joined.get(socket.id)?.channels ?? [])
+        this.#presence.leave(channelId, principal.userId)
+      this.#joined.delete(socket.id)
+    })
+    return this.#commands(socket, principal)
+  }
+
+  #commands(socket: ServerSocket, who: Principal): Commands {
+    const { chat } = this.#options
+    const join: Command = (payload) => this.#join(socket, who, parse(joinInput, payload))
+    const leave: Command = (payload) => this.#leave(socket, who.userId, parse(inChannel, payload).channel)
+    const send: Command = async (payload) => {
+      const { channel, ...body } = parse(sendInput, payload)
+      const { messageId: id, offset, number } = await chat.post(who, channel, body)
+      return { id, offset, number }
+    }
+    const edit: Command = (payload) => {
+      const { id, text } = parse(editInput, payload)
+      return chat.edit(who, id, text)
+    }
+    const remove: Command = (payload) => chat.remove(who, parse(onMessage, payload).id)
+    const react: Command = (payload) => {
+      const { id, emoji, on } = parse(reactInput, payload)
+      return chat.react(who, id, emoji, on)
+    }
+    const read: Command = (payload) => {
+      const { channel, offset } = parse(readInput, payload)
+      return chat.read(who, channel, offset)
+    }
+    const typing: Command = (payload) => this.#tellTyping(socket, who, parse(inChannel, payload).channel)
+    return new Map([
+      ['join', join],
+      ['leave', leave],
+      ['message:send', send],
+      ['message:edit', edit],
+      ['message:delete', remove],
+      ['message:react', react],
+      ['read', read],
+      ['typing', typing],
+    ])
+  }
+
+  /** X1 Nothing happens between reading the feed and joining the room. */
+  async #join(socket: ServerSocket, { userId }: Principal, { channel, epoch, offset, limit }: JoinInput) {
+    const channels = this.#joined.get(socket.id)?.channels
+    if (channels !== undefined && !channels.has(channel) && channels.size >= this.#limits.channelsPerSocketMax) {
+      throw new DomainError('too_many', 'too_many_channels', 'This connection is in too many channels. Leave one.')
+    }
+    const position = epoch === undefined || offset === undefined ? null : { epoch, offset }
+    for (let attempt = 0; attempt < JOIN_ATTEMPTS_MAX; attempt++) {
+      const opened = await this.#options.chat.open({ userId, channelId: channel, position, limit })
+      const { view, username, messages, isResync } = opened
+      const later = this.#feeds.since(channel, view.offset)
+      if (later === null) continue
+      this.#epochs.set(channel, view.epoch)
+      this.#admit(socket, channel, userId, username)
+      const now = Math.max(view.offset, this.#feeds.offsetOf(channel) ?? 0)
+      const { fitting, isCut } = fit(merged(messages, later), this.#limits.joinBytesMax)
+      return {
+        ...{ channel, epoch: view.epoch, offset: now, unread: view.unread, pins: view.pins },
+        messages: fitting.map(({ offset: changed, message }) => ({ ...messageJson(message), offset: changed })),
+        ...(isResync || (isCut && position !== null) ? { resync: true } : {}),
+      }
+    }
+    throw new DomainError('unavailable', 'busy', 'So much happens in this channel that it cannot be joined now.', {
+      retryAfterMs: 1_000,
+    })
+  }
+
+  #admit(socket: ServerSocket, channelId: string, userId: string, username: string): void {
+    const joined = this.#joined.get(socket.id)
+    // Gone while the engine was asked.
+    if (joined === undefined || !socket.connected) return
+    joined.username = username
+    void socket.join(roomOf(channelId))
+    if (joined.channels.has(channelId)) return
+    joined.channels.add(channelId)
+    this.#presence.enter(channelId, userId, username)
+  }
+
+  #leave(socket: ServerSocket, userId: string, channelId: string) {
+    void socket.leave(roomOf(channelId))
+    if (this.#joined.get(socket.id)?.channels.delete(channelId) === true) this.#presence.leave(channelId, userId)
+    return { channel: channelId }
+  }
+
+  #tellTyping(socket: ServerSocket, { userId }: Principal, channelId: string) {
+    const joined = this.#joined.get(socket.id)
+    if (joined?.channels.has(channelId) !== true) {
+      throw new DomainError('conflict', 'not_joined', 'Join the channel first.', { field: 'channel' })
+    }
+    const { namespace, environment } = this.#options
+    const { typingPerSecond } = this.#limits
+    let bucket = this.#typing.get(channelId)
+    if (bucket === undefined) {
+      bucket = new TokenBucket(typingPerSecond, typingPerSecond, () => environment.now())
+      this.#typing.set(channelId, bucket)
+    }
+    if (bucket.take() === 0) {
+      const typing = { channel: channelId, user_id: userId, username: joined.username }
+      namespace.to(roomOf(channelId)).emit('typing', typing)
+    }
+    return {}
+  }
+
+  /** BJ-T29 With the quarter nearly everybody's tier ends, and nothing else says so. */
+  #awaitQuarter(): () => void {
+    const { environment } = this.#options
+    return environment.wakeAt(quarterOf(environment.now()).endsAt, () => {
+      void this.#recheckAll([...this.#options.namespace.sockets.values()])
+      this.#cancelQuarter = this.#awaitQuarter()
+    })
+  }
+
+  /** A channel has changed: who may not read it any more leaves it. */
+  #recheckRoom(channelId: string): void {
+    const { namespace } = this.#options
+    const ids = namespace.adapter.rooms.get(roomOf(channelId)) ?? new Set()
+    void this.#recheckAll([...ids].flatMap((id) => namespace.sockets.get(id) ?? []))
+  }
+
+  async #recheckAll(sockets: readonly ServerSocket[]): Promise<void> {
+    const userIds = [...new Set(sockets.flatMap(({ data }) => data.member?.principal.userId ?? []))]
+    for (let start = 0; start < userIds.length; start += RECHECKS_AT_ONCE) {
+      await Promise.all(userIds.slice(start, start + RECHECKS_AT_ONCE).map((userId) => this.#recheck(userId)))
+    }
+  }
+
+  /** Takes a member's sockets out of channels that are not theirs any more. Whom the engine cannot tell of, leaves all. */
+  async #recheck(userId: string): Promise<void> {
+    const { namespace, chat, log } = this.#options
+    const present = () => [...(namespace.adapter.rooms.get(roomOfMember(userId)) ?? [])]
+    if (present().length === 0) return
+    const readable = await chat.channels(userId).then(
+      (views) => new Set(views.flatMap(({ channelId, isActive }) => (isActive ? [channelId] : []))),
+      (error: unknown) => {
+        log.error({ err: error, userId }, 'what a member may read is not known; they are taken out of every channel')
+        return new Set<string>()
+      },
+    )
+    for (const id of present()) {
+      const socket = namespace.sockets.get(id)
+      for (const channelId of this.#joined.get(id)?.channels ?? []) {
+        if (socket === undefined || readable.has(channelId)) continue
+        this.#leave(socket, userId, channelId)
+        socket.emit('channel:closed', { channel: channelId, code: 'not_readable' })
+      }
+    }
+  }
+}
+
+type JoinInput = ReturnType<typeof joinInput.parse>
+
+interface Changed {
+  readonly offset: number
+  readonly message: Message
+}
+
+/** Each message once, as it is last. */
+function merged(messages: readonly Changed[], later: readonly Changed[]): readonly Changed[] {
+  const changed = new Set(later.map(({ message }) => message.messageId))
+  return [...messages.filter(({ message }) => !changed.has(message.messageId)), ...later]
+}
+
+/** As many, from the last back, as fit. */
+function fit(messages: readonly Changed[], bytesMax: number) {
+  let bytes = 0
+  let from = messages.length
+  while (from > 0) {
+    bytes += MESSAGE_BYTES + Buffer.byteLength(messages[from - 1]?.message.text ?? '')
+    if (bytes > bytesMax) break
+    from -= 1
+  }
+  return { fitting: messages.slice(from), isCut: from > 0 }
+}
