@@ -184,20 +184,20 @@ const batchStepOf = ({ transferId, nonce, action, signed }: OutgoingStep): OpenB
 
 function stepReport(
   { index: step }: OutgoingStep,
-  report: Report,
+  { payoutId: _, ...told }: Report,
   outcomes: readonly PayoutOutcome[],
 ): DistributionReport {
-  switch (report.type) {
+  switch (told.type) {
     case 'signed': {
-      const { type, after, transaction } = report
+      const { type, after, transaction } = told
       return { type, step, after, transaction }
     }
     case 'final':
-      return { ...report, step, outcomes: [...outcomes] }
+      return { ...told, step, outcomes: [...outcomes] }
     case 'mined':
     case 'unmined':
     case 'lost':
-      return { ...report, step }
+      return { ...told, step }
     case 'refused':
     case 'unprepared':
       assert(false, 'a distribution is dropped as a whole')

@@ -89,7 +89,8 @@ export class PayoutWorld {
   readonly failures: string[] = []
   readonly rules: LoyaltyRules
   #wallet: ChainWallet | null = null
-  #contract: string | null = null
+  /** Of its batches; what the process begins with. */
+  contract: string | null = null
   #pipeline: Pipeline | null = null
   #oversight: Oversight | null = null
   #life = { isDead: false }
@@ -123,7 +124,7 @@ export class PayoutWorld {
     const funds = options.funds ?? 20_000n * USDT
     if (funds > 0n) await bench.give(key.address, funds)
     for (let blocks = 0; blocks < 4; blocks++) await bench.advance()
-    if (options.batchAtLeast !== undefined) world.#contract = (await bench.deployBatch?.(key.address)) ?? null
+    if (options.batchAtLeast !== undefined) world.contract = (await bench.deployBatch?.(key.address)) ?? null
     await world.startSigner()
     const wallet = await bench.openWallet(world.#signer)
     world.#wallet = options.disguise?.(wallet) ?? wallet
@@ -155,7 +156,7 @@ export class PayoutWorld {
   /** The signer's folder is locked as long as it runs. */
   openSigner(payoutMax = this.options.signerPayoutMax): Promise<SignerService> {
     const { key, folder, bench } = this
-    const contracts = new Map(this.#contract === null ? [] : [[WALLET, this.#contract]])
+    const contracts = new Map(this.contract === null ? [] : [[WALLET, this.contract]])
     const policy = localPolicy([WALLET], bench.local, contracts)
     const strict = ([name, rules]: [string, WalletPolicy]): [string, WalletPolicy] => {
       const { payout } = rules.limits
@@ -215,8 +216,8 @@ export class PayoutWorld {
   }
 
   #payer(): BatchPayer | null {
-    if (this.#contract === null) return null
-    const payer = this.bench.openPayer?.(this.#signer, this.key.address, this.#contract)
+    if (this.contract === null) return null
+    const payer = this.bench.openPayer?.(this.#signer, this.key.address, this.contract)
     if (payer === undefined) return null
     return this.#stepped('batch', this.options.disguisePayer?.(payer) ?? payer)
   }
