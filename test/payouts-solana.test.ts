@@ -32,6 +32,24 @@ t.test('S2 dropped until its blockhash has expired: signed again, paid once', as
   await mustAddUp(t, world)
 })
 
+t.test(
+  'S2 what was mined is dropped by a fork and expires before anybody looks: signed again, paid once',
+  async (t) => {
+    const world = await open(t, bench)
+    const payouts = [await world.owe(3n), await world.owe(5n)]
+    await world.round()
+    await chain.advance(2)
+    await world.round()
+    t.equal(await world.states(...payouts), 'mined mined')
+    await chain.rollback(3)
+    await expire()
+    world.loyalty.clock.advance(90_000)
+    await world.settle()
+    t.equal(await world.states(...payouts), 'settled settled')
+    await mustAddUp(t, world)
+  },
+)
+
 t.test('one that is expired and that the signer never signs again holds up nobody else', async (t) => {
   let refused = ''
   const disguise = (wallet: ChainWallet) =>

@@ -320,6 +320,7 @@ function signedReport({ payoutId, transferId, nonce, signed }: Outgoing, transac
 /** What the core is to hear of an observation; null when it knows already. */
 function reportOn(payout: Outgoing, seen: Observation): Report | null {
   const { payoutId, state, mined } = payout
+  const unmined: Report | null = state === 'mined' ? { type: 'unmined', payoutId } : null
   switch (seen.kind) {
     case 'final': {
       const { hash, block, ok, fee } = seen
@@ -330,10 +331,11 @@ function reportOn(payout: Outgoing, seen: Observation): Report | null {
       return isKnown ? null : { type: 'mined', payoutId, hash: seen.hash, block: seen.block }
     }
     case 'lost':
-      return seen.because === 'expired' ? null : { type: 'lost', payoutId, because: seen.because }
+      if (seen.because !== 'expired') return { type: 'lost', payoutId, because: seen.because }
+      return unmined // it is signed again
     case 'pending':
     case 'missing':
-      return state === 'mined' ? { type: 'unmined', payoutId } : null
+      return unmined
     case 'unknown':
       return null
   }
