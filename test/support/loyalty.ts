@@ -9,6 +9,7 @@ import * as campaignFacts from '../../actors/campaign/facts.js'
 import { codesFromRandom, formatCode, parseCode } from '../../actors/codes/code-text.js'
 import { packCodes } from '../../actors/codes/commands.js'
 import * as codeFacts from '../../actors/codes/facts.js'
+import * as depositFacts from '../../actors/deposit/facts.js'
 import * as payoutFacts from '../../actors/payout/facts.js'
 import { createBlakjaks } from '../../actors/programs/blakjaks/program.js'
 import type { LoyaltyProgram } from '../../actors/programs/loyalty.js'
@@ -19,6 +20,7 @@ import type { Device, TierName } from '../../actors/user/facts.js'
 import * as userFacts from '../../actors/user/facts.js'
 import * as volumeFacts from '../../actors/volume/facts.js'
 import * as walletFacts from '../../actors/wallet/facts.js'
+import * as withdrawalFacts from '../../actors/withdrawal/facts.js'
 import { anonymous, type Command, defineQuery, type Principal, system } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { Fact } from '../../engine/fact.js'
@@ -81,7 +83,10 @@ class Clock extends World {
 
 type FactType = { type: string; schema: z.ZodType }
 const factTypes = new Map<string, z.ZodType>(
-  [accountFacts, campaignFacts, codeFacts, payoutFacts, treasuryFacts, userFacts, volumeFacts, walletFacts]
+  [
+    ...[accountFacts, campaignFacts, codeFacts, depositFacts, payoutFacts, treasuryFacts],
+    ...[userFacts, volumeFacts, walletFacts, withdrawalFacts],
+  ]
     .flatMap((module) => Object.values(module) as (FactType | z.ZodType)[])
     .flatMap((value) => (typeof value === 'object' && 'schema' in value ? [[value.type, value.schema] as const] : [])),
 )
