@@ -1,5 +1,4 @@
 /** Whether a text and its media may be said in a channel. Everything here throws and changes nothing. */
-import { assert } from '../../engine/assert.js'
 import { DomainError } from '../../engine/errors.js'
 import type { Turn } from '../../engine/turn.js'
 import type { ChannelContext } from './channel.js'
@@ -8,41 +7,51 @@ import { type ChatterContext, tierAt } from './chatter.js'
 import type { ChannelProfile, Message } from './facts.js'
 import { isAtLeast } from './rights.js'
 import type { ChatRules } from './rules.js'
-import { hasLink, isEmotesOnly, matchesWords, sameness } from './text.js'
+import { hasLink, isBlank, isEmotesOnly, matchesWords, sameness } from './text.js'
 
 export type Media = Message['media']
 export const noMedia: Media = { type: 'none', url: null, code: null }
 
-/** What is the same for a reader is the same here: the text and what is shown with it. */
-export const samenessOf = (text: string, { url, code }: Media) => `${sameness(text)}${url ?? ''}${code ?? ''}`
-
-/** Throws `text_too_long`, `message_empty`, `media_invalid`, `emote_unknown`. */
-export function checkContent(turn: Turn, rules: ChatRules, text: string, media: Media): void {
-  if (text.length > rules.textLengthMax) {
-    throw invalid('text_too_long', `A message has at most ${rules.textLengthMax} characters.`, 'text')
-  }
-  // BJ-T43
-  if (text.trim() === '' && media.type === 'none') throw invalid('message_empty', 'There is nothing in it.', 'text')
-  checkMedia(turn, rules, media)
+/** What is the same for a reader is the same here: the text and what is shown with it, whatever it is called. */
+export function samenessOf(text: string, { url, code }: Media): string {
+  const shown = url?.replace(/[?#].*$/, '').toLowerCase() ?? code
+  return shown === null ? sameness(text) : `${sameness(text)}\n${shown}`
 }
 
-function checkMedia(turn: Turn, { mediaHosts }: ChatRules, { type, url, code }: Media): void {
-  if (type === 'none') return
+/** Throws `text_too_long`, `message_empty`. */
+export function checkText({ textLengthMax }: ChatRules, text: string, { type }: Media): void {
+  if (text.length > textLengthMax) {
+    throw invalid('text_too_long', `A message has at most ${textLengthMax} characters.`, 'text')
+  }
+  // BJ-T43
+  if (type === 'none' && isBlank(text)) throw invalid('message_empty', 'There is nothing in it.', 'text')
+}
+
+/** Throws `media_invalid`, `emote_unknown`. */
+export function checkMedia(turn: Turn, { mediaHosts }: ChatRules, { type, url, code }: Media): void {
+  if (type === 'none') {
+    // A client might show it all the same.
+    if (url === null && code === null) return
+    throw invalid('media_invalid', 'It says that there is nothing to show, and what.', 'media.type')
+  }
+  if (type !== 'emote' && code !== null) throw invalid('media_invalid', 'Only emotes have codes.', 'media.code')
   if (url !== null) {
     if (isFrom(mediaHosts[type], url)) return
     throw invalid('media_invalid', `A ${type} comes by https from ${mediaHosts[type].join(' or ')}.`, 'media.url')
   }
   const { emotes } = turn.context(theChannels)
-  if (type !== 'emote' || code === null) throw invalid('media_invalid', `A ${type} needs its url.`, 'media.url')
+  if (code === null) throw invalid('media_invalid', `A ${type} needs its url.`, 'media.url')
   if (emotes !== null && !emotes.includes(code)) {
     throw invalid('emote_unknown', `There is no emote ${code} that everybody has. Send its url.`, 'media.code')
   }
 }
 
-function isFrom(hosts: readonly string[], text: string): boolean {
-  const [, host, rest] = /^https:\/\/([a-z0-9.-]+)(\/[^\s\\]*)$/i.exec(text) ?? []
-  if (host === undefined || rest === undefined) return false
-  return hosts.some((each) => host.toLowerCase() === each || host.toLowerCase().endsWith(`.${each}`))
+/** No user, no port, no characters that an address cannot have. */
+const MEDIA_URL = /^https:\/\/((?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]+)\/[\w\-.~:/?#[\]@!$&'()*+,;=%]*$/i
+
+function isFrom(hosts: readonly string[], url: string): boolean {
+  const host = MEDIA_URL.exec(url)?.[1]?.toLowerCase()
+  return host !== undefined && hosts.some((each) => host === each || host.endsWith(`.${each}`))
 }
 
 /**
@@ -85,11 +94,6 @@ export function isFlaggedByWords(turn: Turn, member: ChatterContext, text: strin
     throw new DomainError('unprocessable', 'word_refused', 'This cannot be said here.', { field: 'text' })
   }
   return hit.length > 0
-}
-
-/** A text of the system; nothing is checked but that it is one. */
-export function assertSayable(text: string, { textLengthMax }: ChatRules): void {
-  assert(text !== '' && text.length <= textLengthMax, 'the system says something of a length that is allowed')
 }
 
 const invalid = (code: string, message: string, field: string) =>

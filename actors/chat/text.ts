@@ -6,7 +6,14 @@ const LINK =
 const EMOTE_CODE = /^:[A-Za-z0-9_-]{2,64}:$/
 const EMOJI_ONLY =
   /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|\u200d|\ufe0f|[#*0-9]\ufe0f\u20e3)+$/u
+/** Shows nothing by itself, wherever it stands. */
+const UNSEEN = /[\p{Default_Ignorable_Code_Point}\p{Cf}]/gu
+const SPACES = /[\s\p{Cc}\u2800]+/gu
+const SPACES_AND_PUNCTUATION = /[\s\p{Cc}\p{P}\u2800]+/gu
 const WORDS = /[\p{L}\p{N}_']+/gu
+
+/** Nothing that a reader would see. */
+export const isBlank = (text: string): boolean => text.replace(UNSEEN, '').replace(SPACES, '') === ''
 
 /** Usernames that are mentioned, each once, in the order they come (BJ-CHAT-16). */
 export function mentionsIn(text: string, max: number): readonly string[] {
@@ -30,13 +37,10 @@ export function emotesIn(text: string): readonly string[] {
   return text.split(/\s+/).flatMap((word) => (EMOTE_CODE.test(word) ? [word.slice(1, -1)] : []))
 }
 
-/** Two texts that a reader would call the same have the same one. */
+/** Two texts that a reader would call the same have the same one; empty when there is nothing to see. */
 export function sameness(text: string): string {
-  return text
-    .normalize('NFKC')
-    .toLowerCase()
-    .replace(/[\s\p{P}\p{Cf}]+/gu, ' ')
-    .trim()
+  const seen = text.normalize('NFKC').toLowerCase().replace(UNSEEN, '')
+  return seen.replace(SPACES_AND_PUNCTUATION, ' ').trim() || seen.replace(SPACES, '')
 }
 
 /** Whether one reaction is one emoji. */

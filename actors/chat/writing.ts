@@ -6,7 +6,7 @@ import type { Turn } from '../../engine/turn.js'
 import type { Directory } from '../members/directory.js'
 import { type ChannelEvent, channel } from './channel.js'
 import { type ChatterContext, chatter, tierAt } from './chatter.js'
-import { checkContent, checkModes, isFlaggedByWords, samenessOf } from './content.js'
+import { checkMedia, checkModes, checkText, isFlaggedByWords, samenessOf } from './content.js'
 import {
   type Author,
   type Message,
@@ -66,7 +66,8 @@ export function writing(rules: ChatRules, directory: Directory) {
       const member = chatterIn(turn, turn.who.userId)
       const { known, profile } = readableChannel(turn, channelId, member)
       requireVoice(member, turn.at)
-      checkContent(turn, rules, text, media)
+      checkText(rules, text, media)
+      checkMedia(turn, rules, media)
       checkModes(turn, known, profile, member, text, media)
       const isFlagged = isFlaggedByWords(turn, member, text)
       const replyTo = input.replyTo === null ? null : quoteOf(turn, rules, input.replyTo, channelId)
@@ -130,7 +131,7 @@ export function writing(rules: ChatRules, directory: Directory) {
       if (turn.at - before.postedAt > rules.editWindowMs && !member.isAdmin) {
         throw new DomainError('conflict', 'edit_too_late', 'This message is too old to be edited. You can delete it.')
       }
-      checkContent(turn, rules, text, before.media)
+      checkText(rules, text, before.media)
       if (text !== before.text) checkModes(turn, known, profile, member, text, before.media)
       const isFlagged = isFlaggedByWords(turn, member, text)
       const mentions = mentioned(text, member.userId)
