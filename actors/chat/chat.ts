@@ -34,7 +34,7 @@ export function createChat(rules: LoyaltyRules, user: UserActor, account: Accoun
       moderation: moderationCommands(rules.chat),
       channels: channelCommands(rules.chat),
     },
-    queries: chatQueries(recentMessages),
+    queries: chatQueries(rules.chat, recentMessages),
     reactions: chatReactions(rules, user, note, announce),
   }
 }

@@ -5,8 +5,9 @@ import { type ChannelContext, channel } from './channel.js'
 import { theChannels } from './channel-list.js'
 import { type ChatterContext, chatter, silenceAt, tierAt } from './chatter.js'
 import { message } from './message.js'
-import type { RecentMessages } from './recent-messages.js'
+import type { RecentMessage, RecentMessages } from './recent-messages.js'
 import { chatterIn, mayRead, readableChannel } from './rights.js'
+import type { ChatRules } from './rules.js'
 
 function viewOf(scope: ReadScope, channelId: string, member: ChatterContext) {
   const ref = channel.ref(channelId)
@@ -25,7 +26,7 @@ export interface OpenChannel {
   readonly limit: number
 }
 
-export function chatQueries(recent: RecentMessages) {
+export function chatQueries({ retentionMs }: ChatRules, recent: RecentMessages) {
   /** Whether the chat knows a member. */
   const known = defineQuery({
     name: 'chat.known',
@@ -72,8 +73,11 @@ export function chatQueries(recent: RecentMessages) {
       const isKnown = position !== null && position.epoch === view.epoch && position.offset <= view.offset
       const missed = isKnown ? recent.since(channelId, position.offset) : 'resync'
       const { username } = member
-      if (missed !== 'resync') return { view, username, messages: missed, isResync: false }
-      return { view, username, messages: recent.latest(channelId, limit), isResync: position !== null }
+      // BJ-CHAT-20
+      const keptOf = (messages: readonly RecentMessage[]) =>
+        messages.filter(({ message }) => scope.at - message.postedAt < retentionMs)
+      if (missed !== 'resync') return { view, username, messages: keptOf(missed), isResync: false }
+      return { view, username, messages: keptOf(recent.latest(channelId, limit)), isResync: position !== null }
     },
   })
 

@@ -60,7 +60,8 @@ export class RecentMessages implements View {
   numberAt(channelId: string, offset: number): number | null {
     const window = this.#windows.get(channelId)
     if (window === undefined) return 0
-    let number: number | null = null
+    const [first] = window.latest.values()
+    let number = first === undefined || first.message.number === 1 ? 0 : null
     for (const each of window.latest.values()) if (each.postedOffset <= offset) number = each.message.number
     return number
   }

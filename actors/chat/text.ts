@@ -4,8 +4,11 @@ const MENTION = /(?<![\p{L}\p{N}_.@])@([\p{L}\p{N}_.-]{1,50})/gu
 const LINK =
   /\b(?:https?:\/\/|www\.)\S+|\b[a-z0-9-]{1,63}\.(?:com|net|org|io|gg|xyz|co|me|tv|ru|info|app|link|shop|site|online)\b/i
 const EMOTE_CODE = /^:[A-Za-z0-9_-]{2,64}:$/
-const EMOJI_ONLY =
-  /^(?:\p{Extended_Pictographic}|\p{Emoji_Modifier}|\p{Regional_Indicator}|\u200d|\ufe0f|[#*0-9]\ufe0f\u20e3)+$/u
+const PICTURE = String.raw`\p{Extended_Pictographic}(?:\ufe0f|\p{Emoji_Modifier})?`
+const FLAG = String.raw`\p{Regional_Indicator}{2}|\u{1f3f4}[\u{e0030}-\u{e007a}]{2,6}\u{e007f}`
+const EMOJI = String.raw`(?:${FLAG}|[#*0-9]\ufe0f?\u20e3|${PICTURE}(?:\u200d${PICTURE})*)`
+const ONE_EMOJI = new RegExp(`^${EMOJI}$`, 'u')
+const EMOJI_ONLY = new RegExp(`^${EMOJI}+$`, 'u')
 /** Shows nothing by itself, wherever it stands. */
 const UNSEEN = /[\p{Default_Ignorable_Code_Point}\p{Cf}]/gu
 const SPACES = /[\s\p{Cc}\u2800]+/gu
@@ -15,15 +18,18 @@ const WORDS = /[\p{L}\p{N}_']+/gu
 /** Nothing that a reader would see. */
 export const isBlank = (text: string): boolean => text.replace(UNSEEN, '').replace(SPACES, '') === ''
 
-/** Usernames that are mentioned, each once, in the order they come (BJ-CHAT-16). */
+/** What may be usernames that are mentioned, each once, in the order they come (BJ-CHAT-16). */
 export function mentionsIn(text: string, max: number): readonly string[] {
   const names = new Set<string>()
   for (const [, name = ''] of text.matchAll(MENTION)) {
     if (names.size >= max) break
-    names.add(name.replace(/[.-]+$/, ''))
+    names.add(name)
   }
   return [...names]
 }
+
+/** A name that ends its sentence; it is looked for when nobody is called as it stands there. */
+export const withoutFullStop = (name: string): string => name.replace(/[.-]+$/, '')
 
 export const hasLink = (text: string): boolean => LINK.test(text)
 
@@ -43,12 +49,13 @@ export function sameness(text: string): string {
   return seen.replace(SPACES_AND_PUNCTUATION, ' ').trim() || seen.replace(SPACES, '')
 }
 
-/** Whether one reaction is one emoji. */
-export function isEmoji(text: string): boolean {
-  if (text.length > 20 || !EMOJI_ONLY.test(text)) return false
-  const [, second] = new Intl.Segmenter('en', { granularity: 'grapheme' }).segment(text)
-  return second === undefined
+/** At most so many UTF-16 units, in whole characters: half of one cannot be kept. */
+export function startOf(text: string, lengthMax: number): string {
+  return text.slice(0, lengthMax).replace(/[\ud800-\udbff]$/, '')
 }
+
+/** Whether one reaction is one emoji. */
+export const isEmoji = (text: string): boolean => text.length <= 20 && ONE_EMOJI.test(text)
 
 /** Whether words of the text match the pattern; `*` at the end of a word of it stands for any rest. */
 export function matchesWords(text: string, pattern: string): boolean {

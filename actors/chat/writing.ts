@@ -23,7 +23,7 @@ import { muteForRepetition, refuseHurry, repeatsWith, requireSlowness } from './
 import { reactionOf } from './reaction.js'
 import { chatterIn, readableChannel, requireVoice } from './rights.js'
 import type { ChatRules } from './rules.js'
-import { isEmoji, mentionsIn } from './text.js'
+import { isEmoji, mentionsIn, startOf, withoutFullStop } from './text.js'
 
 const QUOTE_LENGTH_MAX = 200
 const id = z.string().min(1).max(64)
@@ -111,11 +111,12 @@ export function writing(rules: ChatRules, directory: Directory) {
   }
 
   function mentioned(text: string, by: string): string[] {
-    return mentionsIn(text, rules.mentionsMax).flatMap((name) => {
-      const number = directory.memberByUsername(name)
+    const userIds = mentionsIn(text, rules.mentionsMax).flatMap((name) => {
+      const number = directory.memberByUsername(name) ?? directory.memberByUsername(withoutFullStop(name))
       const userId = number === null ? null : directory.userIdOf(number)
       return userId === null || userId === by ? [] : [userId]
     })
+    return [...new Set(userIds)]
   }
 
   const edit = defineCommand({
@@ -138,7 +139,8 @@ export function writing(rules: ChatRules, directory: Directory) {
       turn.step(message.ref(messageId), { type: 'edited', text, mentions, at: turn.at, isFlagged })
       if (isFlagged) file(turn, messageId, before.channelId, member.userId, 'words', 'system')
       const offset = tellChange(turn, messageId, 'edited', member.userId)
-      notify(turn, { ...turn.context(message.ref(messageId)), replyTo: null }, before.mentions)
+      // Only the first edit: a message that is edited to and fro would ring for ever.
+      if (before.editedAt === null) notifyOfEdit(turn, before, mentions)
       return { offset }
     },
   })
@@ -170,12 +172,13 @@ export function writing(rules: ChatRules, directory: Directory) {
       const { known } = readableChannel(turn, before.channelId, member)
       requireVoice(member, turn.at)
       const ref = reactionOf(messageId, member.userId)
-      if (!turn.exists(ref)) turn.create(ref, undefined)
-      const isAlready = turn.context(ref).emojis.includes(emoji)
+      const isKnown = turn.exists(ref)
+      const isAlready = isKnown && turn.context(ref).emojis.includes(emoji)
       if (isAlready === isOn) return { offset: known.offset, count: before.reactions[emoji] ?? 0 }
       if (isOn && before.reactions[emoji] === undefined && Object.keys(before.reactions).length >= rules.emojisMax) {
         throw new DomainError('unprocessable', 'too_many_emojis', 'This message has all the emoji it can have.')
       }
+      if (!isKnown) turn.create(ref, undefined)
       turn.step(ref, { type: 'set', emoji, isOn })
       turn.step(message.ref(messageId), { type: 'reacted', emoji, isOn })
       turn.emit(reactionSet.make({ messageId, userId: member.userId, emoji, isOn }))
@@ -286,7 +289,7 @@ function quoteOf(turn: Turn, rules: ChatRules, messageId: string, channelId: str
     messageId,
     userId: author?.userId ?? null,
     username: author?.username ?? '',
-    text: text.slice(0, QUOTE_LENGTH_MAX),
+    text: startOf(text, QUOTE_LENGTH_MAX),
   }
 }
 
@@ -295,17 +298,24 @@ function authorOf(member: ChatterContext, at: number): Author {
   return { userId, username, isAdmin, tier: tierAt(member, at) }
 }
 
-function notify(
+/** Everybody concerned, each once. */
+function notify(turn: Turn, whole: Message): void {
+  const repliedTo = whole.replyTo?.userId ?? null
+  for (const userId of whole.mentions) if (userId !== repliedTo) tellMember(turn, whole, userId, 'mention')
+  if (repliedTo !== null && repliedTo !== whole.author?.userId) tellMember(turn, whole, repliedTo, 'reply')
+}
+
+/** Whom it mentions now and did not concern before. */
+function notifyOfEdit(turn: Turn, before: Message, mentions: readonly string[]): void {
+  const told = [before.replyTo?.userId, ...before.mentions]
+  for (const userId of mentions) if (!told.includes(userId)) tellMember(turn, before, userId, 'mention')
+}
+
+function tellMember(
   turn: Turn,
-  { author, mentions, replyTo, channelId, messageId }: Message,
-  told: readonly string[] = [],
+  { author, channelId, messageId }: Message,
+  userId: string,
+  because: 'mention' | 'reply',
 ): void {
-  if (author === null) return
-  const repliedTo = replyTo?.userId ?? null
-  for (const userId of mentions) {
-    if (userId === repliedTo || told.includes(userId)) continue
-    turn.emit(memberMentioned.make({ userId, channelId, messageId, by: author, because: 'mention' }))
-  }
-  if (repliedTo === null || repliedTo === author.userId) return
-  turn.emit(memberMentioned.make({ userId: repliedTo, channelId, messageId, by: author, because: 'reply' }))
+  if (author !== null) turn.emit(memberMentioned.make({ userId, channelId, messageId, by: author, because }))
 }
