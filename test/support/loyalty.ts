@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import type { z } from 'zod'
 import * as accountFacts from '../../actors/account/facts.js'
 import * as campaignFacts from '../../actors/campaign/facts.js'
+import * as chatFacts from '../../actors/chat/facts.js'
 import { codesFromRandom, formatCode, parseCode } from '../../actors/codes/code-text.js'
 import { packCodes } from '../../actors/codes/commands.js'
 import * as codeFacts from '../../actors/codes/facts.js'
@@ -84,7 +85,7 @@ class Clock extends World {
 type FactType = { type: string; schema: z.ZodType }
 const factTypes = new Map<string, z.ZodType>(
   [
-    ...[accountFacts, campaignFacts, codeFacts, depositFacts, payoutFacts, treasuryFacts],
+    ...[accountFacts, campaignFacts, chatFacts, codeFacts, depositFacts, payoutFacts, treasuryFacts],
     ...[userFacts, volumeFacts, walletFacts, withdrawalFacts],
   ]
     .flatMap((module) => Object.values(module) as (FactType | z.ZodType)[])
