@@ -234,6 +234,20 @@ t.test('the signer or the contract is not for batches: payouts go one by one, an
   await mustAddUp(t, world)
 })
 
+t.test('no coins for fees: a batch waits and goes on', async (t) => {
+  const world = await open(t, bench, { batchAtLeast: 3, withoutGas: true })
+  const payouts = await owing(world, 3)
+  for (let round = 0; round < 4; round++) {
+    await world.round()
+    await world.pass()
+  }
+  t.equal(await world.states(...payouts), 'signed signed signed')
+  await bench.giveGas(world.chain.address)
+  await world.settle()
+  t.equal(await world.states(...payouts), settled(3))
+  await mustAddUp(t, world)
+})
+
 t.test(
   'S2 the setting of the contract is gone while a batch is under way: nothing is paid in another way',
   async (t) => {
@@ -251,8 +265,20 @@ t.test(
     t.equal(await world.states(...payouts), 'prepared prepared prepared')
     world.contract = contract
     await world.crash()
+    await world.round()
+    const few = await world.owe(9n)
+    await world.round()
+    world.contract = null
+    await world.crash()
+    for (let round = 0; round < 5; round++) {
+      await world.pass()
+      await world.round()
+    }
+    t.equal(await world.states(...payouts, few), 'signed signed signed settled', 'what goes by itself is followed')
+    world.contract = contract
+    await world.crash()
     await world.settle()
-    t.equal(await world.states(...payouts), settled(3))
+    t.equal(await world.states(...payouts, few), settled(4))
     await mustAddUp(t, world)
   },
 )

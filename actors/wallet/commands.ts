@@ -79,11 +79,12 @@ export function walletCommands({ open, access }: { open: OpenPayouts; access: Me
 /** Errors: `wallet_in_use` while payouts of another address are under way, `chain_behind` when the chain lacks some. */
 function checkFound(before: WalletContext, { chain, address, nonce }: FoundWallet, inFlight: number): void {
   const isSame = before.address === address && before.chain === chain
-  if (before.address !== null && !isSame && inFlight > 0) {
+  const isDistributing = before.distribution != null
+  if (before.address !== null && !isSame && (inFlight > 0 || isDistributing)) {
     const was = `${before.address} on ${before.chain}`
     throw new DomainError('conflict', 'wallet_in_use', `Payouts from ${was} are not final yet. Start with its key.`)
   }
-  const distributed = before.distribution == null ? 0 : stepKinds.length
+  const distributed = isDistributing ? stepKinds.length : 0
   const unmined = inFlight + distributed + before.freeNonces.length
   if (isSame && nonce !== null && nonce < (before.nextNonce ?? 0) - unmined) {
     const known = `${before.nextNonce} nonces were given, and at most ${unmined} of them are unused`

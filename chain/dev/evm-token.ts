@@ -1,11 +1,14 @@
 /** The test token on a local chain, and money for wallets there. */
-import { type Address, encodeDeployData, encodeFunctionData, getContractAddress, type Hex } from 'viem'
+import { type Address, concat, encodeDeployData, encodeFunctionData, getContractAddress, type Hex } from 'viem'
 import { DomainError } from '../../engine/errors.js'
 import { compiledContracts, testTokenAbi } from '../evm/contracts.js'
 import type { AnvilClient } from './anvil.js'
 
 /** The first account of anvil. It deploys and mints; anvil signs for it. */
 const DEPLOYER: Address = '0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266'
+/** Anvil brings it along; it makes a contract at an address that follows from salt and code. */
+const CREATE2_DEPLOYER: Address = '0x4e59b44847b379578588920cA78FbF26c0B4956C'
+const SALT: Hex = `0x${'0'.repeat(64)}`
 /** Made by the first transaction of the deployer, so it is the same on every local chain. */
 export const TEST_TOKEN: Address = getContractAddress({ from: DEPLOYER, nonce: 0n })
 export const TEST_TOKEN_DECIMALS = 6
@@ -20,12 +23,14 @@ export async function ensureTestToken(client: AnvilClient): Promise<Address> {
   throw new DomainError('unavailable', 'test_token_missing', message)
 }
 
-/** Deploys a batch contract that pays the test token out of a wallet. */
+/** Deploys a batch contract that pays the test token out of a wallet, unless it is there: each wallet's has its place. */
 export async function deployBatchPayout(client: AnvilClient, owner: Address): Promise<Address> {
-  const { abi, bytecode } = compiledContracts().contracts.BatchPayout
-  const nonce = await client.getTransactionCount({ address: DEPLOYER })
-  await sendAndMine(client, { from: DEPLOYER, data: encodeDeployData({ abi, bytecode, args: [TEST_TOKEN, owner] }) })
-  return getContractAddress({ from: DEPLOYER, nonce: BigInt(nonce) })
+  const { abi, bytecode: code } = compiledContracts().contracts.BatchPayout
+  const bytecode = encodeDeployData({ abi, bytecode: code, args: [TEST_TOKEN, owner] })
+  const address = getContractAddress({ opcode: 'CREATE2', from: CREATE2_DEPLOYER, salt: SALT, bytecode })
+  if ((await client.getCode({ address })) !== undefined) return address
+  await sendAndMine(client, { from: DEPLOYER, to: CREATE2_DEPLOYER, data: concat([SALT, bytecode]) })
+  return address
 }
 
 /** Mints test tokens, in minor units. */

@@ -61,9 +61,14 @@ export class Distributor {
     return batches !== null && queued >= batches.atLeast && nowMs() >= this.#restsUntilMs
   }
 
-  /** What the pipeline is to follow. Throws `batch_contract_missing`. */
-  stepsOf(distribution: PreparedDistribution): readonly OutgoingStep[] {
+  /** Throws `batch_contract_missing` when it goes through a contract that was named before and is not now. */
+  check(distribution: PreparedDistribution): void {
     this.#payerOf(distribution)
+  }
+
+  /** What the pipeline is to follow; nothing when its contract is not named now. */
+  stepsOf(distribution: PreparedDistribution): readonly OutgoingStep[] {
+    if (this.options.batches?.payer.contract !== distribution.contract) return []
     const { distributionId, contract, shares, steps, state } = distribution
     const amount = shares.reduce((sum, share) => sum + share.amount, 0n)
     const payments = shares.map(({ transferId, to, amount }) => ({ payoutId: transferId, to, amount }))

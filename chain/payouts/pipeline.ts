@@ -85,6 +85,7 @@ export class Pipeline {
       const isSigned = distribution?.state === 'signed'
       // First: a signer that is away holds up nothing that is out.
       await this.#follow(isSigned ? [...out, ...this.#distributor.stepsOf(distribution)] : out)
+      if (distribution !== null) this.#distributor.check(distribution)
       if (!isPaused && distribution?.state === 'prepared') await this.#signDistribution(distribution)
       if (!isPaused) await this.#sign(own.filter(({ state }) => state === 'prepared'))
       const unspent = known.filter(({ state }) => state !== 'mined').reduce((sum, { amount }) => sum + amount, 0n)
