@@ -22,6 +22,7 @@ const none: readonly never[] = []
 /** A fact, still packed. */
 export class PackedFact implements PackedBytes {
   constructor(
+    readonly type: string,
     readonly bytes: Buffer,
     readonly start: number,
     readonly end: number,
@@ -36,7 +37,7 @@ export class PackedFact implements PackedBytes {
 
   copyInto(slabs: Slabs): PackedFact {
     const { bytes, start, end } = slabs.copy(this)
-    return new PackedFact(bytes, start, end)
+    return new PackedFact(this.type, bytes, start, end)
   }
 
   unpack<Fact extends { readonly type: string }>(): Fact {
@@ -84,12 +85,12 @@ function factsOf(values: PackedValues, types: readonly string[]): readonly Packe
   let facts: PackedFact[] | undefined
   for (let left = values.enterArray(); left > 0; left--) {
     const start = values.at
-    const isWanted = values.enterField('type') && types.some((type) => values.isText(type))
+    const type = values.enterField('type') ? types.find((each) => values.isText(each)) : undefined
     values.at = start
     values.stepOver()
-    if (!isWanted) continue
+    if (type === undefined) continue
     facts ??= []
-    facts.push(new PackedFact(bytes, start, values.at))
+    facts.push(new PackedFact(type, bytes, start, values.at))
   }
   return facts ?? none
 }

@@ -13,7 +13,7 @@ import { type Message, type TurnRecord, unpackImage } from './record.js'
 import { type RecoveryRecord, readForRecovery } from './recovery-record.js'
 import { Residents } from './residents.js'
 import type { Checkpoint } from './store.js'
-import type { AnyTable, Table } from './table.js'
+import type { AnyTable, Table, View } from './table.js'
 import type { Turn } from './turn.js'
 
 export interface StateLimits {
@@ -30,7 +30,8 @@ export class ShardState {
   readonly messages = new Map<string, Message>()
   readonly #types = new Map<string, ActorType>()
   readonly #tables = new Map<string, AnyTable>()
-  /** The types of facts that views fold. */
+  /** By the type of fact they fold. */
+  readonly #views = new Map<string, View[]>()
   readonly #foldedFacts: readonly string[]
   /** Replies of records that were read back. */
   readonly #replies = new Slabs()
@@ -45,7 +46,10 @@ export class ShardState {
   ) {
     for (const type of program.actors) this.#types.set(type.type, type)
     for (const table of program.tables) this.#tables.set(table.name, table)
-    this.#foldedFacts = program.views.flatMap(({ facts }) => facts)
+    for (const view of program.views) {
+      for (const type of view.facts) this.#views.set(type, [...(this.#views.get(type) ?? []), view])
+    }
+    this.#foldedFacts = [...this.#views.keys()]
     this.residents = new Residents(limits.cachedActorsMax)
     this.idempotency = new IdempotencyWindow({
       windowMs: limits.idempotencyWindowMs,
@@ -75,7 +79,7 @@ export class ShardState {
     const { seq, facts } = record
     const { at } = record.input
     this.#follow(record, at)
-    for (const fact of facts) for (const view of this.program.views) view.fold(fact, at, seq)
+    for (const fact of facts) for (const view of this.#views.get(fact.type) ?? []) view.fold(fact, at, seq)
   }
 
   /** The records after the checkpoint, read back from the journal. */
@@ -93,7 +97,7 @@ export class ShardState {
     }
     const { seq, at } = record
     this.#follow(record, at)
-    for (const fact of record.facts) for (const view of this.program.views) view.restore(fact, at, seq)
+    for (const fact of record.facts) for (const view of this.#views.get(fact.type) ?? []) view.restore(fact, at, seq)
   }
 
   /** Postgres holds everything up to `seq`. */

@@ -17,7 +17,7 @@ export type AnyTable = Table<never>
 /** An in-memory fold over facts that is only read, never decided on. */
 export interface View {
   readonly name: string
-  /** The types of facts it folds; others may be kept from it. */
+  /** The types of facts it folds; it is given no others. */
   readonly facts: readonly string[]
   fold(fact: { readonly type: string }, at: number, seq: number): void
   /** The same at recovery. What the view keeps of the fact, it copies. */

@@ -44,6 +44,10 @@ export class Client {
     return this.#send('PUT', path, body)
   }
 
+  delete(path: string, body?: unknown): Promise<Answer> {
+    return this.#send('DELETE', path, body)
+  }
+
   /** Submits a scan and answers for it being accepted. */
   async scan(code: string, sending?: Sending): Promise<Told> {
     const answer = await this.post('/v1/scans/submit', { code }, sending)
@@ -167,7 +171,7 @@ export type ToldSocket = Socket & { readonly told: { readonly event: string; rea
 export async function connectSocket(
   t: TestScope,
   site: Pick<Deployment, 'url'>,
-  namespace: '/' | '/insights/live',
+  namespace: '/' | '/insights/live' | '/social/ws',
   token?: string,
 ): Promise<ToldSocket> {
   const socket = io(`${site.url}${namespace}`, {
