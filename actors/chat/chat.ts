@@ -9,6 +9,7 @@ import { channel } from './channel.js'
 import { channelListActor } from './channel-list.js'
 import { channelCommands } from './channels.js'
 import { chatter } from './chatter.js'
+import { historyQueries } from './history.js'
 import { message } from './message.js'
 import { moderationCommands } from './moderation.js'
 import { chatQueries } from './queries.js'
@@ -34,7 +35,7 @@ export function createChat(rules: LoyaltyRules, user: UserActor, account: Accoun
       moderation: moderationCommands(rules.chat),
       channels: channelCommands(rules.chat),
     },
-    queries: chatQueries(rules.chat, recentMessages),
+    queries: { ...chatQueries(rules.chat, recentMessages), ...historyQueries(rules.chat, recentMessages) },
     reactions: chatReactions(rules, user, note, announce),
   }
 }

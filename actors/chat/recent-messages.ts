@@ -56,6 +56,23 @@ export class RecentMessages implements View {
     return there.slice(Math.max(0, there.length - count))
   }
 
+  /**
+   * Messages below a number that are still there, newest first; below `knownFrom` there may be others that are not in
+   * memory.
+   */
+  page(channelId: string, before: number, limit: number): { readonly messages: Message[]; readonly knownFrom: number } {
+    const all = [...(this.#windows.get(channelId)?.latest.values() ?? [])]
+    const there = all.filter(({ message: { number, deletedAt } }) => number < before && deletedAt === null)
+    const messages = there.slice(-limit).map(({ message }) => message)
+    return { messages: messages.reverse(), knownFrom: all[0]?.message.number ?? Number.MAX_SAFE_INTEGER }
+  }
+
+  /** A message as it is now, if it is one of the last that came or changed. */
+  known({ channelId, messageId }: Pick<Message, 'channelId' | 'messageId'>): Message | null {
+    const window = this.#windows.get(channelId)
+    return (window?.changed.get(messageId) ?? window?.latest.get(messageId))?.message ?? null
+  }
+
   /** The number of the last message that was posted up to `offset`, or null when that is not known any more. */
   numberAt(channelId: string, offset: number): number | null {
     const window = this.#windows.get(channelId)

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { defineCommand, type Refusal } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
-import type { Turn } from '../../engine/turn.js'
+import type { ReadScope, Turn } from '../../engine/turn.js'
 import type { Directory } from '../members/directory.js'
 import { type ChannelEvent, channel } from './channel.js'
 import { type ChatterContext, chatter, tierAt } from './chatter.js'
@@ -68,7 +68,7 @@ export function writing(rules: ChatRules, directory: Directory) {
       requireVoice(member, turn.at)
       checkText(rules, text, media)
       checkMedia(turn, rules, media)
-      checkModes(turn, known, profile, member, text, media)
+      checkModes(turn, known.remembered, profile, member, text, media)
       const isFlagged = isFlaggedByWords(turn, member, text)
       const replyTo = input.replyTo === null ? null : quoteOf(turn, rules, input.replyTo, channelId)
       requireSlowness(profile, channelId, member, turn.at)
@@ -133,7 +133,11 @@ export function writing(rules: ChatRules, directory: Directory) {
         throw new DomainError('conflict', 'edit_too_late', 'This message is too old to be edited. You can delete it.')
       }
       checkText(rules, text, before.media)
-      if (text !== before.text) checkModes(turn, known, profile, member, text, before.media)
+      if (text !== before.text) {
+        const own = samenessOf(before.text, before.media)
+        const others = known.remembered.filter((each) => each !== own)
+        checkModes(turn, others, profile, member, text, before.media)
+      }
       const isFlagged = isFlaggedByWords(turn, member, text)
       const mentions = mentioned(text, member.userId)
       turn.step(message.ref(messageId), { type: 'edited', text, mentions, at: turn.at, isFlagged })
@@ -262,11 +266,11 @@ export function file(
 }
 
 /** Throws `message_unknown`. */
-export function livingMessage(turn: Turn, { retentionMs }: ChatRules, messageId: string): Message {
+export function livingMessage(scope: ReadScope, { retentionMs }: ChatRules, messageId: string): Message {
   const ref = message.ref(messageId)
-  if (turn.exists(ref) && turn.value(ref) === 'visible') {
-    const found = turn.context(ref)
-    if (turn.at - found.postedAt < retentionMs) return found
+  if (scope.exists(ref) && scope.value(ref) === 'visible') {
+    const found = scope.context(ref)
+    if (scope.at - found.postedAt < retentionMs) return found
   }
   throw new DomainError('not_found', 'message_unknown', 'There is no such message (any more).', { field: 'id' })
 }
