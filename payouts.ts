@@ -2,11 +2,14 @@
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { type Pool, pools } from './actors/treasury/facts.js'
+import { openBatchContracts } from './batch-contracts.js'
+import type { BatchPayer } from './chain/batch-payer.js'
 import type { ChainWallet } from './chain/chain.js'
 import type { LocalChain } from './chain/dev/local-chain.js'
 import { startLocalEvm } from './chain/dev/local-evm.js'
 import { startLocalSolana } from './chain/dev/local-solana.js'
 import { topUp } from './chain/dev/top-up.js'
+import { EvmBatchPayer } from './chain/evm/batch.js'
 import { Endpoints } from './chain/evm/endpoints.js'
 import { openEvmWallet } from './chain/evm/wallet.js'
 import { oversightCoreOf, payoutCoreOf } from './chain/payouts/core-port.js'
@@ -53,6 +56,12 @@ interface Opening {
 
 type Network = { readonly urls: readonly string[]; readonly local: LocalChain | null }
 
+/** What a pool pays through. */
+interface Opened {
+  readonly chain: ChainWallet
+  readonly payer: BatchPayer | null
+}
+
 /** Null when payouts are off: they are queued, and paid by a start that has them on. */
 export async function openPayouts(settings: Settings, core: Core, log: Logger): Promise<Payouts | null> {
   if (settings.PAYOUTS === 'off') return null
@@ -81,14 +90,14 @@ async function open(opening: Opening): Promise<Payouts> {
   const network = await openNetwork(settings)
   const { local } = network
   if (local !== null) closing.push(() => local.stop())
-  const signer = await openSigner(settings, network, log)
+  const { signer, contracts } = await openSigner(settings, network, log)
   closing.push(() => signer.close())
-  const openWallet = walletOpener(settings, network, signer, log)
+  const openWallet = walletOpener(settings, network, signer, contracts, log)
   const wallets = new Map<Pool, PoolWallet>()
   for (const pool of pools) {
-    const chain = await openWallet(pool)
-    await local?.giveGas(chain.address)
-    wallets.set(pool, openPool(opening, pool, chain, local))
+    const opened = await openWallet(pool)
+    await local?.giveGas(opened.chain.address)
+    wallets.set(pool, openPool(opening, pool, opened, local))
   }
   const members = openMemberPayouts({
     core,
@@ -114,32 +123,60 @@ async function openNetwork(settings: Settings): Promise<Network> {
   return { urls: [local.url], local }
 }
 
-async function openSigner(settings: Settings, { local }: Network, log: Logger): Promise<OpenSigner> {
-  if (settings.SIGNER_SOCKET !== undefined) return openSignerClient(settings.SIGNER_SOCKET)
+/** The signer, and the batch contracts that it may know of. */
+async function openSigner(
+  settings: Settings,
+  { local }: Network,
+  log: Logger,
+): Promise<{ signer: OpenSigner; contracts: ReadonlyMap<Pool, string> }> {
+  const { CHAIN_BATCH_CONTRACTS: asked } = settings
+  if (settings.SIGNER_SOCKET !== undefined) {
+    const signer = openSignerClient(settings.SIGNER_SOCKET)
+    return { signer, contracts: await openBatchContracts(asked, local, (pool) => signer.address(pool)) }
+  }
   const places = signerPlaces(settings)
   if (local === null) {
     assert(settings.SIGNER_POLICY !== undefined, 'settings were checked: a real chain needs a policy')
-    return openSignerService(places, await readPolicy(settings.SIGNER_POLICY), log, lockSigner)
+    const signer = await openSignerService(places, await readPolicy(settings.SIGNER_POLICY), log, lockSigner)
+    return { signer, contracts: await openBatchContracts(asked, local, (pool) => signer.address(pool)) }
   }
   const keys = openKeyRing(places, true)
   const keystore = await keys.keystore()
-  for (const pool of pools) await keystore.ensure(pool, settings.PAYOUTS === 'local-solana' ? 'solana' : 'evm')
-  return openSignerService(places, localPolicy(pools, local), log, lockSigner, keys)
+  const kind = settings.PAYOUTS === 'local-solana' ? 'solana' : 'evm'
+  for (const pool of pools) await keystore.ensure(pool, kind)
+  const contracts = await openBatchContracts(asked, local, async (pool) => (await keystore.ensure(pool, kind)).address)
+  const signer = await openSignerService(places, localPolicy(pools, local, contracts), log, lockSigner, keys)
+  return { signer, contracts }
 }
 
-function walletOpener(settings: Settings, { urls, local }: Network, signer: OpenSigner, log: Logger) {
+function walletOpener(
+  settings: Settings,
+  { urls, local }: Network,
+  signer: OpenSigner,
+  contracts: ReadonlyMap<Pool, string>,
+  log: Logger,
+) {
   const onDisagreement = tellOnce(log)
   const isLocal = local !== null
   const token = local?.asset ?? { symbol: 'USDT', decimals: 6, address: settings.CHAIN_TOKEN ?? '' }
   if (settings.PAYOUTS === 'solana' || settings.PAYOUTS === 'local-solana') {
     const chain = local?.chain ?? `solana:${settings.CHAIN_ID}`
     const asset = { symbol: token.symbol, mint: token.address }
-    return (pool: Pool): Promise<ChainWallet> =>
-      SolanaWallet.connect({ wallet: pool, signer, chain, urls, asset, isDevelopmentKey: isLocal, onDisagreement })
+    const options = { signer, chain, urls, asset, isDevelopmentKey: isLocal, onDisagreement }
+    return async (pool: Pool): Promise<Opened> => {
+      return { chain: await SolanaWallet.connect({ wallet: pool, ...options }), payer: null }
+    }
   }
   const chainId = Number(local?.chain.split(':')[1] ?? settings.CHAIN_ID)
   const endpoints = new Endpoints({ urls, chainId, confirmations: settings.CHAIN_CONFIRMATIONS, onDisagreement })
-  return (pool: Pool): Promise<ChainWallet> => openEvmWallet({ endpoints, signer, name: pool, token })
+  return async (pool: Pool): Promise<Opened> => {
+    const chain = await openEvmWallet({ endpoints, signer, name: pool, token })
+    const contract = contracts.get(pool)
+    if (contract === undefined) return { chain, payer: null }
+    const { address } = chain
+    const options = { endpoints, signer, name: pool, address, token: token.address, contract }
+    return { chain, payer: new EvmBatchPayer(options) }
+  }
 }
 
 /** The nodes are asked again and again, and would say the same each time. */
@@ -151,7 +188,12 @@ function tellOnce(log: Logger) {
   }
 }
 
-function openPool({ settings, core, log, closing }: Opening, pool: Pool, chain: ChainWallet, local: LocalChain | null) {
+function openPool(
+  { settings, core, log, closing }: Opening,
+  pool: Pool,
+  { chain, payer }: Opened,
+  local: LocalChain | null,
+) {
   const { shard, program, environment } = core
   const rules = program.rules.payouts
   const payoutCore = payoutCoreOf(shard, program)
@@ -165,6 +207,7 @@ function openPool({ settings, core, log, closing }: Opening, pool: Pool, chain: 
       signaturesMax: rules.signaturesMax,
       inFlightMax: rules.inFlightMax,
     },
+    ...(payer === null ? {} : { batches: { payer, atLeast: rules.batchAtLeast } }),
     nowMs: () => environment.now(),
     log,
   })

@@ -1,6 +1,7 @@
 /** Every setting, read once at start from the environment, with a clear message for each that is wrong. */
 import { resolve } from 'node:path'
 import { z } from 'zod'
+import { batchContracts } from './batch-contracts.js'
 import { defaultLimits } from './engine/limits.js'
 
 const MiB = 1024 * 1024
@@ -103,6 +104,9 @@ export const settingsSchema = z.object({
   CHAIN_CONFIRMATIONS: count(10).describe('EVM: blocks after which a payout is final.'),
   CHAIN_POLL_INTERVAL_MS: count(500).describe('How often the chain is looked at while payouts are under way.'),
   CHAIN_STUCK_AFTER_MS: count(60_000).describe('Without being mined for so long, a payout is sent at higher fees.'),
+  CHAIN_BATCH_CONTRACTS: batchContracts
+    .optional()
+    .describe('EVM: contracts that pay many at once, pool=address, comma-separated; or deploy, on a local chain.'),
   BREVO_API_KEY: z
     .string()
     .optional()
@@ -139,6 +143,7 @@ export class SettingsError extends Error {
 /** A real chain needs to be named whole. */
 function checkChain(settings: Settings, context: z.RefinementCtx): void {
   const { PAYOUTS, CHAIN_RPC_URLS, CHAIN_ID, CHAIN_TOKEN, SIGNER_SOCKET, SIGNER_POLICY } = settings
+  checkBatchContracts(settings, context)
   if (PAYOUTS !== 'evm' && PAYOUTS !== 'solana') return
   const missing = (name: string) =>
     context.addIssue({ code: 'custom', path: [name], message: `PAYOUTS=${PAYOUTS} needs it` })
@@ -146,6 +151,13 @@ function checkChain(settings: Settings, context: z.RefinementCtx): void {
   if (CHAIN_ID === undefined) missing('CHAIN_ID')
   if (CHAIN_TOKEN === undefined) missing('CHAIN_TOKEN')
   if (SIGNER_SOCKET === undefined && SIGNER_POLICY === undefined) missing('SIGNER_POLICY')
+}
+
+function checkBatchContracts({ PAYOUTS, CHAIN_BATCH_CONTRACTS: asked }: Settings, context: z.RefinementCtx): void {
+  if (asked === undefined || PAYOUTS === 'local-evm' || PAYOUTS === 'off') return
+  if (PAYOUTS === 'evm' && asked !== 'deploy') return
+  const message = PAYOUTS === 'evm' ? 'deploy is for local chains: see docs/payouts.md' : 'only EVM chains have them'
+  context.addIssue({ code: 'custom', path: ['CHAIN_BATCH_CONTRACTS'], message })
 }
 
 /** Throws {@link SettingsError} naming every setting that is wrong. */

@@ -8,5 +8,7 @@ export interface LocalChain {
   giveGas(address: string): Promise<void>
   /** New tokens, in minor units. */
   give(address: string, amount: bigint): Promise<void>
+  /** A batch contract that pays out of a wallet; chains that have none leave it out. */
+  deployBatch?(owner: string): Promise<string>
   stop(): Promise<void>
 }

@@ -1,7 +1,7 @@
 /** A local EVM chain as the server brings it up: the real anvil, the test token, and wallets that hold what they owe. */
 import { getAddress, parseEther } from 'viem'
 import { LOCAL_CHAIN_ID, startAnvil } from './anvil.js'
-import { ensureTestToken, mintTestToken, TEST_TOKEN_DECIMALS } from './evm-token.js'
+import { deployBatchPayout, ensureTestToken, mintTestToken, TEST_TOKEN_DECIMALS } from './evm-token.js'
 import type { LocalChain } from './local-chain.js'
 
 const BLOCK_INTERVAL_MS = 300
@@ -21,6 +21,7 @@ export async function startLocalEvm(stateFile: string): Promise<LocalChain> {
       asset: { symbol: 'USDT', decimals: TEST_TOKEN_DECIMALS, address: token },
       giveGas: (address) => anvil.client.setBalance({ address: getAddress(address), value: GAS_FUNDS }),
       give: (address, amount) => mintTestToken(anvil.client, getAddress(address), amount),
+      deployBatch: (owner) => deployBatchPayout(anvil.client, getAddress(owner)),
       stop: () => anvil.stop(),
     }
   } catch (error) {
