@@ -24,6 +24,7 @@ import { adminCampaignRoutes } from './gateway/http/admin-campaigns.js'
 import { adminParkedRoutes } from './gateway/http/admin-parked.js'
 import { adminPayoutRoutes } from './gateway/http/admin-payouts.js'
 import { adminTreasuryRoutes } from './gateway/http/admin-treasury.js'
+import { administratorRoutes } from './gateway/http/administrators.js'
 import { authRoutes } from './gateway/http/auth.js'
 import { codeRoutes } from './gateway/http/codes.js'
 import { createMailing } from './gateway/http/mailing.js'
@@ -48,6 +49,7 @@ import { openPayouts, type Payouts } from './payouts.js'
 import { exposePayouts, payoutsPort, payoutWarnings, watchPaused } from './payouts-port.js'
 import { readOnLiveConnection } from './persistence/postgres/connection.js'
 import { batchTimes, codeHistory } from './persistence/queries/codes.js'
+import { administrators } from './persistence/queries/members.js'
 import {
   comps,
   payoutFigures,
@@ -122,6 +124,7 @@ async function serve(
       ...walletRoutes(services),
       ...withdrawalRoutes(services),
       ...adminRoutes(services),
+      ...administratorRoutes(services),
       ...adminPayoutRoutes(services),
       ...adminTreasuryRoutes(services),
       ...adminCampaignRoutes(services),
@@ -280,6 +283,7 @@ async function openServices(
       codeHistory: (code) => read(() => codeHistory(core.sql, code)),
       scanFlags: (page) => read(() => scanFlags(core.sql, page)),
       batchTimes: () => read(() => batchTimes(core.sql)),
+      administrators: () => read(() => administrators(core.sql)),
     },
     payoutReads: {
       comps: (filter) => read(() => comps(core.sql, filter)),

@@ -15,6 +15,7 @@ import type {
 import type { LoyaltyProgram } from '../actors/programs/loyalty.js'
 import type { CompType } from '../actors/programs/rules.js'
 import type { Pool } from '../actors/treasury/facts.js'
+import type { Administrator } from '../actors/user/administrator-row.js'
 import type { RecentScan } from '../actors/user/recent-scans.js'
 import type { ScanFlag } from '../actors/user/scan-flag.js'
 import type { TransactionRow } from '../actors/withdrawal/rows.js'
@@ -37,6 +38,7 @@ export interface ColdReads {
   codeHistory(code: { row: number; hi: number; lo: number }): Promise<CodeHistory>
   /** Newest first. */
   scanFlags(page: { userId?: string; beforeSeq?: number; limit: number }): Promise<readonly ScanFlag[]>
+  administrators(): Promise<readonly Administrator[]>
   /** When each batch was last exported, in milliseconds; null when it never was. */
   batchTimes(): Promise<readonly { readonly batch: number; readonly exportedAt: number | null }[]>
 }

@@ -1,40 +1,24 @@
 // Hunts, against the whole server with real chains: a payout over a limit that nobody has to agree to, a failed one that is
-// lost or paid twice when it is tried again, a theft that is made good in silence, a proof that never goes stale.
+// lost or paid twice when it is tried again, a theft that is made good in silence, a proof that never goes stale, a
+// transfer that one administrator can let go.
 import { Connection, PublicKey } from '@solana/web3.js'
-import t, { type Test } from 'tap'
-import {
-  concat,
-  createTestClient,
-  encodeFunctionData,
-  getAddress,
-  type Hex,
-  http,
-  parseAbi,
-  parseEther,
-  publicActions,
-  walletActions,
-} from 'viem'
+import { generateSync } from 'otplib'
+import t from 'tap'
+import { encodeFunctionData, getAddress, type Hex, parseAbi, parseEther } from 'viem'
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts'
-import { blakjaksRules } from '../actors/programs/blakjaks/rules.js'
-import { createLoyaltyProgram } from '../actors/programs/loyalty.js'
-import type { LoyaltyRules } from '../actors/programs/rules.js'
 import { TEST_TOKEN } from '../chain/dev/evm-token.js'
-import { environment } from '../core.js'
-import { startServer } from '../server.js'
-import { readSettings } from '../settings.js'
 import {
   activeCodes,
   Client,
   connectSocket,
   logInAdmin,
-  type Member,
   mailed,
   saidOf,
   signUp,
   signUpMany,
   type Told,
 } from './support/members.js'
-import { recordingLog } from './support/postgres.js'
+import { chainOf, Office, refuseWhenMined, startOperations, unhurried } from './support/operations.js'
 import { adminAccount, Deployment, until } from './support/server.js'
 
 t.setTimeout(120_000)
@@ -44,111 +28,9 @@ const USDT = 1_000_000n
 const MINUTE_MS = 60_000
 const STRANGER = getAddress(`0x${'5a'.repeat(20)}`)
 const token = parseAbi(['function balanceOf(address) view returns (uint256)', 'function transfer(address,uint256)'])
-/** These tests ask again and again. */
-const unhurried = { RATE_LIMIT_MEMBER_PER_SECOND: '10000', RATE_LIMIT_MEMBER_BURST: '10000' }
-
-/** Every scan wins: $100, and every second one $1,000, which is more than is paid without review. */
-const [trip, , crypto1k, crypto100] = blakjaksRules.milestones
-const rules: LoyaltyRules = {
-  ...blakjaksRules,
-  milestones: [
-    ...(trip === undefined ? [] : [trip]),
-    ...(crypto1k === undefined ? [] : [{ ...crypto1k, every: 2, minimumTier: 'standard' as const }]),
-    ...(crypto100 === undefined ? [] : [{ ...crypto100, every: 1, minimumTier: 'standard' as const }]),
-  ],
-  unlocks: blakjaksRules.unlocks.map((unlock) => ({ ...unlock, tinsPerMonth: 0 })),
-  payouts: { ...blakjaksRules.payouts, reviewAbove: 500n * USDT },
-}
-
-/** A server in this process, by those rules, with a clock that the test sets ahead. */
-async function startOperations(test: Test) {
-  const site = await Deployment.create(test)
-  let aheadMs = 0
-  const settings = readSettings({
-    ...unhurried,
-    DATA_DIR: site.dataDirectory,
-    PORT: '0',
-    ADMIN_EMAIL: adminAccount.email,
-    ADMIN_PASSWORD: adminAccount.password,
-    PAYOUTS: 'local-evm',
-    CHAIN_POLL_INTERVAL_MS: '100',
-    CHAIN_CONFIRMATIONS: '3',
-  })
-  const { log } = recordingLog()
-  const server = await startServer(settings, log, (error) => test.fail(error.message), {
-    environment: {
-      ...environment,
-      now: () => Date.now() + aheadMs,
-      wakeAt: (at, callback) => environment.wakeAt(at - aheadMs, callback),
-    },
-    program: createLoyaltyProgram('blakjaks', rules),
-  })
-  test.teardown(() => server.stop())
-  const advance = (ms: number) => {
-    aheadMs += ms
-  }
-  return { site, url: server.url, advance }
-}
-
-/** Sees the pools and payouts as an administrator does. */
-class Office {
-  constructor(readonly admin: Client) {}
-
-  async poolOf(name: string): Promise<Told> {
-    const { body } = await this.admin.get('/v1/admin/treasury/pools')
-    return body.pools.find(({ pool }: Told) => pool === name)
-  }
-
-  async payoutOf(id: string): Promise<Told> {
-    return (await this.admin.get(`/v1/admin/treasury/payouts/${id}`)).body
-  }
-
-  /** The one comp of a member in this status, once there is one. */
-  compOf(member: Member, status: string): Promise<Told> {
-    return until(`a comp of ${member.account.email} is ${status}`, async () => {
-      const { body } = await this.admin.get(`/v1/admin/comps?status=${status}&user_id=${member.user.id}`)
-      return body.comps[0] as Told | undefined
-    })
-  }
-
-  /** A node of the chain, as the server names it. */
-  async nodeUrl(): Promise<string> {
-    const { body } = await until('a node is known', async () => {
-      const answer = await this.admin.get('/v1/admin/treasury/metrics')
-      return answer.body.nodes?.[0]?.block_height && answer
-    })
-    return `http://${body.nodes[0].name}`
-  }
-}
-
-const chainOf = (url: string) =>
-  createTestClient({ mode: 'anvil', transport: http(url), pollingInterval: 100 })
-    .extend(publicActions)
-    .extend(walletActions)
-type Chain = ReturnType<typeof chainOf>
-
-/**
- * A token that refuses a payee only when a transaction is mined, never when it is asked beforehand: in front of the real
- * one it reverts if gas is paid for and the first argument is that address. Returns how to lift it.
- */
-async function refuseWhenMined(chain: Chain, payee: Hex): Promise<() => Promise<void>> {
-  const code = (await chain.getCode({ address: TEST_TOKEN })) ?? '0x'
-  const implementation = getAddress(`0x${'c0'.repeat(20)}`)
-  await chain.setCode({ address: implementation, bytecode: code })
-  const bytecode = concat([
-    '0x3a15602557', // no gas price: go on at 0x25
-    concat(['0x60043573', payee, '0x1415602557']), // another payee: the same
-    '0x5f5ffd',
-    '0x5b365f5f375f5f365f73',
-    implementation,
-    '0x5af43d5f5f3e604f573d5ffd5b3d5ff3', // delegates, and answers as it is answered
-  ])
-  await chain.setCode({ address: TEST_TOKEN, bytecode })
-  return () => chain.setCode({ address: TEST_TOKEN, bytecode: code })
-}
 
 t.test('on a local EVM chain', async (t) => {
-  const { site, url, advance } = await startOperations(t)
+  const { site, url, advance, now } = await startOperations(t)
   const admin = await logInAdmin({ url })
   const office = new Office(admin)
   const chain = chainOf(await office.nodeUrl())
@@ -275,7 +157,86 @@ t.test('on a local EVM chain', async (t) => {
     )
   })
 
+  await t.test(
+    'BJ-TRS-03, BJ-T17: two of three administrators let a transfer go, and none of them can be slipped in',
+    async (t) => {
+      const list = '/v1/admin/administrators'
+      const [bea, carl] = [await signUp({ url }, 'bea'), await signUp({ url }, 'carl')]
+      const { body: begun } = await admin.post('/v1/users/me/2fa', { password: adminAccount.password })
+      /** Each works once, so the clock goes on. */
+      const code = () => {
+        advance(30_000)
+        return generateSync({ secret: begun.secret, epoch: Math.floor(now() / 1_000) })
+      }
+      const byEmail = { email: bea.account.email.toUpperCase() }
+      t.match(await admin.post(list, { ...byEmail, totp: '000000' }), {
+        status: 403,
+        body: { code: 'two_factor_required' },
+      })
+      t.equal((await admin.post('/v1/users/me/2fa/enable', { totp: code() })).status, 200)
+      t.match(await admin.post(list, { ...byEmail, totp: '000000' }), { status: 401, body: { code: 'totp_invalid' } })
+      t.match(await bea.post(list, { ...byEmail, totp: code() }), { status: 403 }, 'a member makes nobody one')
+      t.match(await admin.post(list, { totp: code() }), { status: 422 })
+      t.match(await admin.post(list, { email: 'nobody@example.com', totp: code() }), { body: { code: 'user_unknown' } })
+      const used = code()
+      t.match(await admin.post(list, { ...byEmail, totp: used }), { status: 200, body: { user_id: bea.user.id } })
+      const again = { status: 401, body: { code: 'totp_invalid' } }
+      t.match(await admin.post(list, { user_id: carl.user.id, totp: used }), again, 'a code makes one')
+      t.equal((await admin.post(list, { user_id: carl.user.id, totp: code() })).status, 200)
+      t.match(await bea.get(list), { status: 403 }, 'what was issued to a member stays a member’s')
+      for (const each of [bea, carl]) {
+        each.token = (await each.post('/v1/auth/login', { ...each.account, device: 'desktop' })).body.access_token
+      }
+      const listed = await until('all three are listed', async () => {
+        const { administrators } = (await bea.get(list)).body
+        return administrators.length === 3 ? (administrators as Told[]) : null
+      })
+      t.same(
+        listed.map(({ email, two_factor_enabled }) => [email, two_factor_enabled]),
+        [
+          [adminAccount.email, true],
+          [bea.account.email, false],
+          [carl.account.email, false],
+        ],
+      )
+
+      const transfer = { pool: 'member', to: STRANGER, amount: '12.5', reference: 'rent' }
+      t.match(await bea.post('/v1/admin/treasury/send', { ...transfer, totp: '000000' }), { status: 403 }, 'no code')
+      const before = await held(STRANGER)
+      const { body: asked } = await admin.post('/v1/admin/treasury/send', { ...transfer, totp: code() })
+      const approve = (who: Client) => {
+        return who.post(`/v1/admin/treasury/payouts/${asked.id}/approve`, { intent: asked.intent })
+      }
+      t.same((await approve(bea)).body, { approvals: 1, needed: 2 })
+      t.match(await approve(bea), { status: 409, body: { code: 'already_approved' } })
+      t.match(await office.payoutOf(asked.id), { state: 'review', approved_by: [bea.user.id] })
+      t.same((await approve(carl)).body, { approvals: 2, needed: 2 }, 'the initiator need not be one of them')
+      await until('it is settled', async () => (await office.payoutOf(asked.id)).state === 'settled')
+      t.equal((await held(STRANGER)) - before, 12_500_000n)
+
+      const { body: doomed } = await admin.post('/v1/admin/treasury/send', { ...transfer, totp: code() })
+      const { id: boss } = (await admin.get('/v1/users/me')).body
+      const self = { status: 409, body: { code: 'administrator_self' } }
+      t.match(await admin.delete(`${list}/${listed[0]?.user_id}`, { totp: code() }), self)
+      t.match(await bea.delete(`${list}/${carl.user.id}`, { totp: '000000' }), { status: 403 })
+      t.match(await admin.delete(`${list}/${carl.user.id}`, { totp: '000000' }), { status: 401 })
+      t.equal((await admin.delete(`${list}/${carl.user.id}`, { totp: code() })).status, 200)
+      const late = carl.post(`/v1/admin/treasury/payouts/${doomed.id}/approve`, { intent: doomed.intent })
+      t.match(await late, { status: 403 }, 'at once, whatever the token says')
+      const gone = { status: 404, body: { code: 'administrator_unknown' } }
+      t.match(await admin.delete(`${list}/${carl.user.id}`, { totp: code() }), gone)
+      await until('two are left', async () => (await admin.get(list)).body.administrators.length === 2)
+      t.match((await admin.get('/v1/users/me')).body, { id: boss, is_admin: true })
+      const sql = await site.database(t)
+      t.match(
+        await sql`select kind, detail from account_events where kind like '%administrator' order by seq`,
+        ['made_administrator', 'made_administrator', 'removed_administrator'].map((kind) => ({ kind, detail: /^by / })),
+      )
+    },
+  )
+
   await t.test('BJ-WAL-01: a proof that was asked for too long ago is refused, a new one is taken', async (t) => {
+    ann.token = (await ann.post('/v1/auth/login', { ...ann.account, device: 'desktop' })).body.access_token
     const key = privateKeyToAccount(generatePrivateKey())
     const ask = async () => {
       const { body } = await ann.get(`/v1/users/me/wallet/challenge?address=${key.address}`)

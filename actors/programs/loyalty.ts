@@ -31,6 +31,7 @@ import { oversightCommands } from '../treasury/oversight.js'
 import { UnfundedComps } from '../treasury/unfunded-comps.js'
 import { createAccess } from '../user/access.js'
 import { userAdminCommands } from '../user/admin.js'
+import { administratorCommands } from '../user/administrators.js'
 import { createUserActor } from '../user/machine.js'
 import { memberQueries } from '../user/queries.js'
 import { RecentScans } from '../user/recent-scans.js'
@@ -57,7 +58,8 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
   const access = createAccess(user)
   const open = new OpenPayouts()
   const openWithdrawals = new OpenWithdrawals()
-  const payouts = payoutCommands({ rules: rules.payouts, open, access, secondFactor: createSecondFactor(account) })
+  const secondFactor = createSecondFactor(account)
+  const payouts = payoutCommands({ rules: rules.payouts, open, access, secondFactor })
   const reports = reportCommands({ rules: rules.payouts, open })
   const distributions = distributionCommands({ rules: rules.payouts, open })
   const wallets = walletCommands({ open, access })
@@ -77,7 +79,8 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
   })
   const accounts = accountCommands(accountWorld)
   const credentials = credentialCommands(accountWorld, access)
-  const users = userAdminCommands(user, access)
+  const administrators = administratorCommands(user, access, secondFactor)
+  const users = { ...userAdminCommands(user, access), ...administrators }
   const { listBatches, ...codes } = codeCommands(rules, book, access)
   const { listUnlocks, ...volumes } = volumeCommands({ rules, volume, user, access, creditTins: users.creditTins })
   const treasuries = treasuryCommands(access, unfunded, payouts)

@@ -41,6 +41,11 @@ export const userStandingChanged = defineFact(
   z.object({ userId: z.string(), standing: z.enum(['active', 'suspended']), by: z.string(), reason: z.string() }),
 )
 
+export const administratorChanged = defineFact(
+  'user.administrator_changed',
+  z.object({ userId: z.string(), isAdmin: z.boolean(), by: z.string() }),
+)
+
 export const sessionOpened = defineFact(
   'session.opened',
   z.object({ userId: z.string(), sessionId: z.string(), device }),

@@ -9,6 +9,7 @@ import type { Fact } from '../../engine/fact.js'
 import type { LoyaltyRules } from '../programs/rules.js'
 import { type Quarter, rankOf, standingIn, type TierBasis } from '../programs/tiers.js'
 import {
+  administratorChanged,
   type Device,
   sessionClosed,
   sessionOpened,
@@ -76,6 +77,7 @@ export type UserEvent =
   | { type: 'sessions.closed'; because: SessionEnd }
   | { type: 'suspended'; by: string; reason: string }
   | { type: 'activated'; by: string; reason: string }
+  | { type: 'admin.set'; isAdmin: boolean; by: string }
 
 type Of<Type extends UserEvent['type']> = Extract<UserEvent, { type: Type }>
 type Decision = DecisionOn<UserContext>
@@ -204,6 +206,12 @@ export function createUserActor(rules: LoyaltyRules) {
         actions: decide((context: UserContext, { tier, quarter }: Of<'tier.set'>) =>
           retier(context, { ...context, override: tier }, quarter, 'admin'),
         ),
+      },
+      'admin.set': {
+        actions: decide((context: UserContext, { isAdmin, by }: Of<'admin.set'>) => {
+          if (context.isAdmin === isAdmin) return { context: {} }
+          return { context: { isAdmin }, facts: [administratorChanged.make({ userId: context.userId, isAdmin, by })] }
+        }),
       },
       'session.closed': {
         actions: decide((context: UserContext, { device, because }: Of<'session.closed'>) =>

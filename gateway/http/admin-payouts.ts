@@ -4,11 +4,11 @@ import { payoutKinds, payoutStates } from '../../actors/payout/facts.js'
 import { compStatuses } from '../../actors/payout/rows.js'
 import { pool } from '../../actors/treasury/facts.js'
 import { DomainError } from '../../engine/errors.js'
-import { matchTotpStep } from '../auth/totp.js'
 import { amountText, microOf, usdOf } from '../money.js'
 import { mustBeOn, payoutsOff } from '../payouts-port.js'
 import type { Services } from '../services.js'
 import { done, fingerprint, idempotencyConflict, success } from './auth.js'
+import { freshCodeErrors, freshCodeStep, totp } from './fresh-code.js'
 import {
   afterOf,
   compJson,
@@ -62,7 +62,7 @@ const detailSchema = z
   .meta({ id: 'PayoutDetail' })
 
 export function adminPayoutRoutes(services: Services): Route[] {
-  const { shard, program, payoutReads, box, now, newId } = services
+  const { shard, program, payoutReads, newId } = services
   const { commands, queries } = program
 
   const listComps = defineRoute({
@@ -212,13 +212,6 @@ export function adminPayoutRoutes(services: Services): Route[] {
     },
   })
 
-  /** The time step of the caller's code, or null when it is wrong. */
-  async function codeStepOf(userId: string, totp: string): Promise<number | null> {
-    const known = await shard.query(queries.credentials, { userId })
-    if (!known?.twoFactor?.enabled) return null
-    return matchTotpStep(box.open(`totp:${userId}`, known.twoFactor.sealedSecret), totp, now()) ?? null
-  }
-
   const send = defineRoute({
     method: 'POST',
     path: '/v1/admin/treasury/send',
@@ -232,24 +225,21 @@ export function adminPayoutRoutes(services: Services): Route[] {
       to: z.string().max(100),
       amount: amountText,
       reference: z.string().trim().min(1).max(200),
-      /** A code of the authenticator app; each works once. */
-      totp: z.string().max(32),
+      totp,
     }),
     status: 202,
     response: z.object({ id: z.string(), intent: z.string() }),
     errors: [
-      { status: 401, code: 'totp_invalid', when: 'The code is wrong or was used before.' },
-      { status: 403, code: 'two_factor_required', when: 'The administrator has not turned two-factor login on.' },
+      ...freshCodeErrors,
       { status: 422, code: 'address_invalid', when: 'The pool cannot pay to this address.' },
       { status: 422, code: 'amount_invalid', when: 'The amount is zero.' },
       fundsMissing,
       idempotencyConflict,
-      { status: 429, code: 'address_blocked', when: 'Too many wrong codes from this address.' },
       payoutsOff,
     ],
     handle: async ({ body, principal: who, ip, idempotencyKey }) => {
       await shard.query(queries.adminSession, who)
-      const { totp, ...request } = body
+      const { totp: code, ...request } = body
       const to = mustBeOn(services.payouts).payee(request.pool, request.to)
       if (to === null) {
         throw new DomainError('unprocessable', 'address_invalid', 'This pool cannot pay there.', { field: 'to' })
@@ -258,9 +248,7 @@ export function adminPayoutRoutes(services: Services): Route[] {
       if (amount === 0n) {
         throw new DomainError('unprocessable', 'amount_invalid', 'The amount is zero.', { field: 'amount' })
       }
-      services.loginGuard.check(ip)
-      const codeStep = await codeStepOf(who.userId, totp)
-      if (codeStep === null) services.loginGuard.noteFailure(ip)
+      const codeStep = await freshCodeStep(services, { userId: who.userId, code, ip })
       const { pool: wallet, reference } = request
       const { payoutId, intent } = await shard.execute(commands.send, {
         args: { payoutId: newId(), wallet, to, amount, reference, codeStep },

@@ -11,6 +11,7 @@ import {
 } from '../../actors/account/facts.js'
 import type { DirectoryDelta } from '../../actors/members/directory.js'
 import {
+  administratorChanged,
   chipEarned,
   referralTinsCredited,
   sessionClosed,
@@ -52,6 +53,7 @@ const userChanges = patchOf('users', ['id'], {
   is_active: 'boolean',
   last_login: 'time',
   locked_until: 'time',
+  is_admin: 'boolean',
 })
 
 const directoryMembers = upsertInto('directory_members', ['number'], { number: 'int', user_id: 'uuid' })
@@ -191,6 +193,14 @@ const userFacts = {
   ...onFact(userStandingChanged, ({ userId, standing, by, reason }, source, batch) => {
     batch.patch(userChanges, { id: userId, is_active: standing === 'active' })
     noteEvent({ userId, kind: standing, detail: `${reason} (by ${by})` }, source, batch)
+  }),
+  ...onFact(administratorChanged, ({ userId, isAdmin, by }, source, batch) => {
+    batch.patch(userChanges, { id: userId, is_admin: isAdmin })
+    noteEvent(
+      { userId, kind: isAdmin ? 'made_administrator' : 'removed_administrator', detail: `by ${by}` },
+      source,
+      batch,
+    )
   }),
   ...onFact(sessionOpened, ({ userId, sessionId, device }, source, batch) =>
     noteEvent({ userId, kind: 'session_opened', sessionId, device }, source, batch),
