@@ -17,6 +17,8 @@ export interface Cells {
   date: string
   inet: string
   bytes: Uint8Array
+  /** As text. */
+  json: string
   ints: readonly number[]
   point: readonly [number, number]
   /** Milliseconds since the epoch; a timestamp in the table. */
@@ -43,6 +45,7 @@ const sentAs: Readonly<Record<ColumnType, string>> = {
   date: 'date',
   inet: 'inet',
   bytes: 'bytea',
+  json: 'json',
   ints: 'text',
   point: 'text',
   time: 'int8',

@@ -1,6 +1,7 @@
 /** Folds records into the rows they become: the engine's own, then those of facts and deltas. */
 import type { TurnRecord } from '../../engine/record.js'
 import type { Batch } from './batch.js'
+import { chatArea } from './chat.js'
 import { codeArea } from './codes.js'
 import { engineTargets, foldEngineRows } from './engine-rows.js'
 import { memberArea } from './members.js'
@@ -12,13 +13,29 @@ import type { Target } from './target.js'
 import { treasuryArea } from './treasury.js'
 import { withdrawalArea } from './withdrawals.js'
 
-const areas: readonly Area[] = [memberArea, codeArea, scanArea, prizeArea, payoutArea, treasuryArea, withdrawalArea]
+const areas: readonly Area[] = [
+  memberArea,
+  codeArea,
+  scanArea,
+  prizeArea,
+  payoutArea,
+  treasuryArea,
+  withdrawalArea,
+  chatArea,
+]
 
 /** Every target, in the order they are written. */
 export const targets: readonly Target[] = [...areas.flatMap((area) => area.targets), ...engineTargets]
 
 const factProjections = new Map(areas.flatMap((area) => Object.entries(area.facts)))
 const deltaProjections = new Map(areas.flatMap((area) => Object.entries(area.deltas)))
+
+/** Their rows are read back by starts, or written again by later facts: they may neither be missing nor come late. */
+export const neverParkedFacts: ReadonlySet<string> = new Set([
+  'chat.message_posted',
+  'chat.message_changed',
+  'chat.channel_changed',
+])
 
 /**
  * Facts and deltas without a projection feed no table. P3 A fact of which no row can be made, because it is not what
@@ -32,6 +49,7 @@ export function foldRecord(shard: string, record: TurnRecord, batch: Batch): voi
     try {
       foldFact(fact, { seq, entry, at: input.at }, batch)
     } catch (error) {
+      if (neverParkedFacts.has(fact.type)) throw error
       batch.parkFact(fact, entry, error)
     }
   })

@@ -22,6 +22,7 @@ const neededAtStart = new Set([
   'open_payouts',
   'open_withdrawals',
   'qr_code_chunks',
+  'social_messages',
 ])
 
 /** Longer keys are told apart by their digest: an index takes no more than 2,700 bytes. */
