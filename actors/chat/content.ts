@@ -1,13 +1,13 @@
 /** Whether a text and its media may be said in a channel. Everything here throws and changes nothing. */
 import { DomainError } from '../../engine/errors.js'
 import type { Turn } from '../../engine/turn.js'
-import type { ChannelContext } from './channel.js'
 import { theChannels } from './channel-list.js'
 import { type ChatterContext, tierAt } from './chatter.js'
 import type { ChannelProfile, Message } from './facts.js'
 import { isAtLeast } from './rights.js'
 import type { ChatRules } from './rules.js'
-import { hasLink, isBlank, isEmotesOnly, matchesWords, sameness } from './text.js'
+import { hasLink, isBlank, isEmotesOnly, sameness } from './text.js'
+import { rulesHitBy } from './word-rules.js'
 
 export type Media = Message['media']
 export const noMedia: Media = { type: 'none', url: null, code: null }
@@ -60,7 +60,7 @@ function isFrom(hosts: readonly string[], url: string): boolean {
  */
 export function checkModes(
   turn: Turn,
-  { remembered }: ChannelContext,
+  remembered: readonly string[],
   { posting, modes }: ChannelProfile,
   member: ChatterContext,
   text: string,
@@ -87,9 +87,9 @@ export function checkModes(
 export function isFlaggedByWords(turn: Turn, member: ChatterContext, text: string): boolean {
   if (member.isAdmin) return false
   const tier = tierAt(member, turn.at)
-  const hit = turn.context(theChannels).wordRules.filter(({ pattern, exemptFrom }) => {
-    return (exemptFrom === null || !isAtLeast(tier, exemptFrom)) && matchesWords(text, pattern)
-  })
+  const hit = rulesHitBy(text, turn.context(theChannels).wordRules).filter(
+    ({ exemptFrom }) => exemptFrom === null || !isAtLeast(tier, exemptFrom),
+  )
   if (hit.some(({ action }) => action === 'refuse')) {
     throw new DomainError('unprocessable', 'word_refused', 'This cannot be said here.', { field: 'text' })
   }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { defineFact } from '../../engine/fact.js'
 import { tierName } from '../user/facts.js'
+import { isWordPattern } from './text.js'
 
 export const mediaTypes = ['none', 'gif', 'emote', 'image'] as const
 export const moderationStatuses = ['approved', 'flagged', 'removed'] as const
@@ -153,7 +154,7 @@ export const channelRead = defineFact(
 export const wordRule = z.object({
   id: z.string().min(1).max(64),
   /** Words in any case; `*` stands for the rest of a word. */
-  pattern: z.string().trim().min(2).max(100),
+  pattern: z.string().trim().min(2).max(100).refine(isWordPattern, 'words, and * only at the end of one'),
   action: z.enum(['refuse', 'flag']),
   /** From this tier up it does not apply; null when it always does. */
   exemptFrom: tierName.nullable(),

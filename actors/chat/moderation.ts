@@ -134,7 +134,11 @@ export function moderationCommands(rules: ChatRules) {
     handle: (turn, { userId, because: why, length }) => {
       const by = requireModerator(turn, turn.who)
       const until = turn.at + timeouts[length]
-      turn.step(silenceable(turn, userId), { type: 'silenced', silence: { how: 'timed_out', until, because: why }, by })
+      const ref = silenceable(turn, userId)
+      if (turn.context(ref).silence?.how === 'banned') {
+        throw new DomainError('conflict', 'already_banned', 'This member is banned. Lift that first.')
+      }
+      turn.step(ref, { type: 'silenced', silence: { how: 'timed_out', until, because: why }, by })
       return { until }
     },
   })

@@ -30,7 +30,7 @@ function tooFast(retryAfterMs: number): DomainError {
   return new DomainError('too_many', 'cooldown', message, { retryAfterMs })
 }
 
-/** A channel in slow mode. Throws `slow_mode`. */
+/** A channel in slow mode; moderators are above it. Throws `slow_mode`. */
 export function requireSlowness(
   { modes }: ChannelProfile,
   channelId: string,
@@ -38,7 +38,7 @@ export function requireSlowness(
   at: number,
 ): void {
   const waitMs = (member.slowed[channelId] ?? 0) + modes.slowModeSeconds * 1_000 - at
-  if (modes.slowModeSeconds === 0 || waitMs <= 0) return
+  if (modes.slowModeSeconds === 0 || waitMs <= 0 || member.isAdmin) return
   const message = `Slow mode: you can write here again in ${Math.ceil(waitMs / 1_000)} s.`
   throw new DomainError('too_many', 'slow_mode', message, { retryAfterMs: waitMs })
 }

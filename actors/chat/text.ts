@@ -1,8 +1,18 @@
 /** What can be seen from a text alone, in time linear in its length whatever it says. */
 
 const MENTION = /(?<![\p{L}\p{N}_.@])@([\p{L}\p{N}_.-]{1,50})/gu
-const LINK =
-  /\b(?:https?:\/\/|www\.)\S+|\b[a-z0-9-]{1,63}\.(?:com|net|org|io|gg|xyz|co|me|tv|ru|info|app|link|shop|site|online)\b/i
+/** Endings of addresses that are rarely the first word of a sentence after a full stop without a space. */
+const ENDINGS =
+  'com|net|org|edu|gov|io|gg|xyz|co|me|tv|ru|info|app|dev|link|shop|store|site|online|club|live|bet|casino|biz|pro|ai|cc|ly|uk|de|eu|fr|ca|au|nl|pl|cn|jp|br'
+/** With a scheme; by its ending; or with any ending, when a path or a port follows. */
+const LINK = new RegExp(
+  [
+    String.raw`\b[a-z][a-z0-9+.-]{0,20}:\/\/\S|\bwww\.\S`,
+    String.raw`[\p{L}\p{N}-]\.(?:${ENDINGS})(?![\p{L}\p{N}-])`,
+    String.raw`[\p{L}\p{N}-]\.\p{L}[\p{L}\p{N}-]{1,62}(?:\/|:\d)`,
+  ].join('|'),
+  'u',
+)
 const EMOTE_CODE = /^:[A-Za-z0-9_-]{2,64}:$/
 const PICTURE = String.raw`\p{Extended_Pictographic}(?:\ufe0f|\p{Emoji_Modifier})?`
 const FLAG = String.raw`\p{Regional_Indicator}{2}|\u{1f3f4}[\u{e0030}-\u{e007a}]{2,6}\u{e007f}`
@@ -13,7 +23,14 @@ const EMOJI_ONLY = new RegExp(`^${EMOJI}+$`, 'u')
 const UNSEEN = /[\p{Default_Ignorable_Code_Point}\p{Cf}]/gu
 const SPACES = /[\s\p{Cc}\u2800]+/gu
 const SPACES_AND_PUNCTUATION = /[\s\p{Cc}\p{P}\u2800]+/gu
-const WORDS = /[\p{L}\p{N}_']+/gu
+const WORD = String.raw`[\p{L}\p{M}\p{N}]+(?:'[\p{L}\p{M}\p{N}]+)*`
+const WORDS = new RegExp(WORD, 'gu')
+const PATTERN_WORDS = new RegExp(String.raw`${WORD}\*?`, 'gu')
+/** Marks that go with letters of any script; those of one script are part of its words. */
+const OVERLAYS = /\p{Script=Inherited}/gu
+
+/** As a reader sees it, in one of the ways it can be written. */
+const plainOf = (text: string): string => text.normalize('NFKC').toLowerCase().replace(UNSEEN, '')
 
 /** Nothing that a reader would see. */
 export const isBlank = (text: string): boolean => text.replace(UNSEEN, '').replace(SPACES, '') === ''
@@ -31,7 +48,7 @@ export function mentionsIn(text: string, max: number): readonly string[] {
 /** A name that ends its sentence; it is looked for when nobody is called as it stands there. */
 export const withoutFullStop = (name: string): string => name.replace(/[.-]+$/, '')
 
-export const hasLink = (text: string): boolean => LINK.test(text)
+export const hasLink = (text: string): boolean => LINK.test(plainOf(text).replaceAll('。', '.'))
 
 /** Nothing but emotes and emoji. */
 export function isEmotesOnly(text: string): boolean {
@@ -45,7 +62,7 @@ export function emotesIn(text: string): readonly string[] {
 
 /** Two texts that a reader would call the same have the same one; empty when there is nothing to see. */
 export function sameness(text: string): string {
-  const seen = text.normalize('NFKC').toLowerCase().replace(UNSEEN, '')
+  const seen = plainOf(text)
   return seen.replace(SPACES_AND_PUNCTUATION, ' ').trim() || seen.replace(SPACES, '')
 }
 
@@ -57,18 +74,17 @@ export function startOf(text: string, lengthMax: number): string {
 /** Whether one reaction is one emoji. */
 export const isEmoji = (text: string): boolean => text.length <= 20 && ONE_EMOJI.test(text)
 
-/** Whether words of the text match the pattern; `*` at the end of a word of it stands for any rest. */
-export function matchesWords(text: string, pattern: string): boolean {
-  const words = wordsOf(text)
-  const wanted = pattern.normalize('NFKC').toLowerCase().split(/\s+/)
-  return words.some((_, start) => wanted.every((want, index) => isWord(words[start + index], want)))
+/** The words of a text, however they are dressed. */
+export const wordsOf = (text: string): readonly string[] => undressed(text).match(WORDS) ?? []
+
+/** The words of a rule; `*` at the end of one stands for any rest. */
+export const patternWords = (pattern: string): readonly string[] => undressed(pattern).match(PATTERN_WORDS) ?? []
+
+/** Whether it can ever match: it has words, and `*` is nowhere but at their ends. */
+export function isWordPattern(pattern: string): boolean {
+  return (
+    patternWords(pattern).length > 0 && !/(?:^|[^\p{L}\p{M}\p{N}])\*|\*[\p{L}\p{M}\p{N}*]/u.test(undressed(pattern))
+  )
 }
 
-function wordsOf(text: string): readonly string[] {
-  return text.normalize('NFKC').toLowerCase().match(WORDS) ?? []
-}
-
-function isWord(word: string | undefined, want: string): boolean {
-  if (word === undefined) return false
-  return want.endsWith('*') ? word.startsWith(want.slice(0, -1)) : word === want
-}
+const undressed = (text: string): string => plainOf(text).replace(OVERLAYS, '').replaceAll('\u2019', "'")
