@@ -250,6 +250,15 @@ t.test('on EVM', async (t) => {
     t.equal(ofTwo().length, 4, 'once')
     const { hash = '' } = ofTwo()[2] ?? {}
     t.not(hash, ofTwo()[3]?.hash)
+    const recordsBefore = world.loyalty.journal.bodies.length
+    for (let blocks = 0; blocks < 20; blocks++) {
+      await client.mine({ blocks: 2 })
+      await world.watchAll()
+    }
+    t.equal(world.loyalty.journal.bodies.length, recordsBefore, 'blocks without deposits are not told one by one')
+    await client.mine({ blocks: 20 })
+    await world.watchAll()
+    t.equal(world.loyalty.journal.bodies.length, recordsBefore + 1)
     const { watchedThrough } = await world.loyalty.shard.query(world.loyalty.queries.depositsWatched, {})
     const again = { chain: evm.wallet.chain, from: watchedThrough, through: watchedThrough, deposits: [] }
     const { run, commands } = world.loyalty

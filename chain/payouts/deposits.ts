@@ -11,7 +11,7 @@ import { TRANSFER_AMOUNT_MAX } from '../../actors/withdrawal/transfer.js'
 import type { AssetMovement, ChainWallet } from '../chain.js'
 import type { DepositCore } from './member-core-port.js'
 
-/** Blocks looked through at once: a busy token moves hundreds of times in each. */
+/** Blocks looked through at once, for a busy token moves hundreds of times in each; and told at once if without deposits. */
 const BLOCKS_PER_LOOK_MAX = 50
 
 /** Whose wallets addresses are. */
@@ -31,6 +31,8 @@ export interface DepositsOptions {
 }
 
 export class Deposits {
+  /** Up to here there was none since what the core knows of: it need not hear of every block. */
+  #noneThrough = 0
   /** The final block of the look that is under way, and what was decided when it was seen. */
   #look: { readonly final: number; readonly mark: number } | null = null
 
@@ -41,18 +43,22 @@ export class Deposits {
     const { core, chain, addresses } = this.options
     if (chain.allMovements === undefined) return false
     const from = (await this.#watchedThrough()) + 1
-    if (this.#look === null || from > this.#look.final) {
+    const first = Math.max(from, this.#noneThrough + 1)
+    if (this.#look === null || first > this.#look.final) {
       const { final } = await chain.heights()
       this.#look = { final, mark: addresses.mark() }
     }
     const { final, mark } = this.#look
-    if (from > final) return false
+    if (first > final) return false
     const last = Math.min(final, from + BLOCKS_PER_LOOK_MAX - 1)
-    const movements = (await chain.allMovements(from, last)).filter((movement) => this.#mayBeDeposit(movement))
+    const movements = (await chain.allMovements(first, last)).filter((movement) => this.#mayBeDeposit(movement))
     const owners = await addresses.ownersOf([...new Set(movements.map(({ to }) => to))], mark) // D2
     if (owners === null) return true
     const { deposits, through } = firstBlocks(movements, owners, last)
-    await core.watch({ chain: chain.chain, from, through, deposits }) // D1
+    const isWorthTelling = deposits.length > 0 || through - from + 1 >= BLOCKS_PER_LOOK_MAX
+    if (isWorthTelling)
+      await core.watch({ chain: chain.chain, from, through, deposits }) // D1
+    else this.#noneThrough = through
     return through < final
   }
 
@@ -62,6 +68,7 @@ export class Deposits {
     if (watched.chain === chain.chain) return watched.watchedThrough
     const { final } = await chain.heights()
     await core.begin(chain.chain, final)
+    this.#noneThrough = 0
     return final
   }
 
