@@ -274,7 +274,7 @@ t.test('BJ-COMP-07 money for a comp is set aside once, and what is short waits, 
   )
   await world.scan(ann, codes[5])
   t.same(await pool(world), [0n, 600n, 0])
-  const holds = world.records.flatMap(({ postings }) => postings).filter(({ kind }) => kind === 'comp.hold')
+  const holds = world.records.flatMap(({ postings }) => postings).filter(({ kind }) => kind === 'payout.hold')
   t.equal(new Set(holds.map(({ reference }) => reference)).size, 6)
   t.equal(holds.length, 6, 'one hold a comp')
 })

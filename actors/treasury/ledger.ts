@@ -14,7 +14,7 @@ function ownerOf(pool: Pool, campaign: string | undefined) {
 export function tryHold(turn: Turn, from: Pool, reference: string, amount: bigint, campaign?: string): boolean {
   const account = ownerOf(from, campaign)
   if (turn.balance(account, 'available') < amount) return false
-  turn.post('comp.hold', reference, [
+  turn.post('payout.hold', reference, [
     { account, name: 'available', amount: -amount },
     { account, name: 'held', amount },
   ])

@@ -14,19 +14,17 @@ import {
   unfit,
   wrong,
 } from './kms-answers.js'
+import { OpenedKeys } from './opened-keys.js'
 
 const CALL_TIMEOUT_MS = 10_000
 
 export class AwsKms implements KeyProvider {
-  readonly #keys = new Map<string, Promise<SigningKey>>()
+  readonly #keys = new OpenedKeys((name) => this.#open(name))
 
   constructor(private readonly client: KMSClient) {}
 
   key(name: string): Promise<SigningKey> {
-    const found = this.#keys.get(name) ?? this.#open(name)
-    this.#keys.set(name, found)
-    found.catch(() => this.#keys.delete(name))
-    return found
+    return this.#keys.get(name)
   }
 
   close(): void {

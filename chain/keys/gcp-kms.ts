@@ -18,6 +18,7 @@ import {
   unfit,
   wrong,
 } from './kms-answers.js'
+import { OpenedKeys } from './opened-keys.js'
 
 const CALL_TIMEOUT_MS = 10_000
 const { CryptoKeyVersionAlgorithm: Algorithm } = protos.google.cloud.kms.v1.CryptoKeyVersion
@@ -26,15 +27,12 @@ type SignAnswer = protos.google.cloud.kms.v1.IAsymmetricSignResponse
 type Checksum = protos.google.protobuf.IInt64Value | null | undefined
 
 export class GcpKms implements KeyProvider {
-  readonly #keys = new Map<string, Promise<SigningKey>>()
+  readonly #keys = new OpenedKeys((name) => this.#open(name))
 
   constructor(private readonly client: KeyManagementServiceClient) {}
 
   key(name: string): Promise<SigningKey> {
-    const found = this.#keys.get(name) ?? this.#open(name)
-    this.#keys.set(name, found)
-    found.catch(() => this.#keys.delete(name))
-    return found
+    return this.#keys.get(name)
   }
 
   close(): Promise<void> {

@@ -36,7 +36,7 @@ async function checkFunding(sql: Sql, errands: Errands): Promise<string[]> {
 /** What is held is what was won and funded, each comp once. */
 async function checkHolds(sql: Sql): Promise<string[]> {
   const held = await sql`
-    select reference, amount::text as amount from ledger_entries where kind = 'comp.hold' and amount > 0`
+    select reference, amount::text as amount from ledger_entries where kind = 'payout.hold' and amount > 0`
   const funded = await sql`select id, trunc(amount * 1000000)::text as amount from comps where funded and amount > 0`
   return differences(
     'money held',
