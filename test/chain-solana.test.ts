@@ -307,20 +307,16 @@ t.test('a member signs what was prepared; anything unsigned or altered is refuse
   const payee = someone()
   const { transaction } = await wallet.unsigned(owner, payee, 15n)
   const unsigned = Transaction.from(Buffer.from(String(transaction.transaction), 'base64'))
-  const unreadable = { code: 'withdrawal_unreadable' }
-  await t.rejects(wallet.readSigned(String(transaction.transaction)), unreadable)
-  await t.rejects(wallet.readSigned('nonsense'), unreadable)
-  await t.rejects(wallet.readSigned('A'.repeat(2_000)), unreadable)
   unsigned.sign(member)
   const raw = unsigned.serialize().toString('base64')
   const read = await wallet.readSigned(raw)
   t.match(read, { raw, from: owner, to: payee, amount: 15n, validity: { kind: 'blockhash' } })
-  const altered = Buffer.from(raw, 'base64')
-  altered[altered.length - 2] = (altered.at(-2) ?? 0) ^ 1
-  await t.rejects(wallet.readSigned(altered.toString('base64')), unreadable)
+  const altered = Buffer.from(raw, 'base64').fill(1, 100, 101).toString('base64')
+  for (const wrong of [String(transaction.transaction), 'nonsense', 'A'.repeat(2_000), altered]) {
+    await t.rejects(wallet.readSigned(wrong), { code: 'withdrawal_unreadable' })
+  }
   t.equal(await wallet.findSigned(read.hash), null)
-  t.match(await wallet.broadcast([read]), [{ kind: 'accepted' }])
-  t.match(await wallet.broadcast([read]), [{ kind: 'accepted' }], 'twice is once')
+  t.match(await wallet.broadcast([read, read]), [{ kind: 'accepted' }, { kind: 'accepted' }], 'twice is once')
   t.equal(await tokensIn(payee), 15n)
   t.match(await wallet.trace([read]), [{ kind: 'mined', hash: read.hash, ok: true }])
   await finalise(chain)
@@ -331,9 +327,8 @@ t.test('a member signs what was prepared; anything unsigned or altered is refuse
   const tooMuch = await wallet.unsigned(owner, payee, 1_000n)
   const overdraft = Transaction.from(Buffer.from(String(tooMuch.transaction.transaction), 'base64'))
   overdraft.sign(member)
-  t.match(await wallet.broadcast([await wallet.readSigned(overdraft.serialize().toString('base64'))]), [
-    { kind: 'refused', code: 'failed_preflight' },
-  ])
+  const refused = await wallet.broadcast([await wallet.readSigned(overdraft.serialize().toString('base64'))])
+  t.match(refused, [{ kind: 'refused', code: 'failed_preflight' }])
 })
 
 t.test('a signer that signs something else is not believed', async (t) => {
