@@ -5,11 +5,9 @@ import t from 'tap'
 import { memberMentioned, memberSilenced, reactionSet } from '../actors/chat/facts.js'
 import { blakjaksChat } from '../actors/programs/blakjaks/chat.js'
 import type { TierName } from '../actors/user/facts.js'
-import { type Refused, startChat } from './support/chat.js'
+import { type Refused, refused, startChat } from './support/chat.js'
 import { DAY, HOUR, MINUTE } from './support/loyalty.js'
 
-/** Nothing was changed and nobody told. */
-const refused = (code: string, retryAfterMs?: number): Refused => ({ code, retryAfterMs, told: [], records: 0 })
 /** Only the author's own record was changed. */
 const noted = (code: string, retryAfterMs: number): Refused => ({ code, retryAfterMs, told: [], records: 1 })
 

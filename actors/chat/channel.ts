@@ -12,6 +12,11 @@ import { type ChannelProfile, channelChanged } from './facts.js'
 const REMEMBERED_MAX = 50
 const MINUTE_MS = 60_000
 
+interface Pin {
+  readonly messageId: string
+  readonly postedAt: number
+}
+
 export interface ChannelContext {
   readonly channelId: string
   readonly epoch: string
@@ -19,8 +24,8 @@ export interface ChannelContext {
   readonly profile: ChannelProfile | null
   readonly offset: number
   readonly messages: number
-  /** Message ids, newest first. */
-  readonly pins: readonly string[]
+  /** The newest first. */
+  readonly pins: readonly Pin[]
   /** What was said last, as `sameness` has it; empty unless each must be new. */
   readonly remembered: readonly string[]
   /** What the system said in the minute it said something last. */
@@ -34,7 +39,7 @@ export type ChannelEvent =
   | { type: 'reopened'; by: string }
   | { type: 'posted'; sameness: string; systemAt: number | null }
   | { type: 'changed' }
-  | { type: 'pinned'; messageId: string }
+  | { type: 'pinned'; pin: Pin; keptSince: number }
   | { type: 'unpinned'; messageId: string }
 type Of<Type extends ChannelEvent['type']> = Extract<ChannelEvent, { type: Type }>
 
@@ -70,6 +75,25 @@ function systemMessagesIn({ systemMinute, systemMessages }: ChannelContext, minu
   return systemMinute === minute ? systemMessages : 0
 }
 
+/** The messages that are pinned, the newest pin first; what was posted up to `keptSince` is gone (BJ-CHAT-20). */
+export const pinsSince = ({ pins }: ChannelContext, keptSince: number): readonly string[] =>
+  pins.filter(({ postedAt }) => postedAt > keptSince).map(({ messageId }) => messageId)
+
+function pin({ offset, pins }: ChannelContext, { pin: added, keptSince }: Of<'pinned'>) {
+  return { context: { offset: offset + 1, pins: [added, ...pins.filter(({ postedAt }) => postedAt > keptSince)] } }
+}
+
+/** What happens to messages that are there. */
+const moderated = {
+  changed: { actions: decide(({ offset }) => ({ context: { offset: offset + 1 } })) },
+  pinned: { actions: decide(pin) },
+  unpinned: {
+    actions: decide(({ offset, pins }, { messageId: gone }: Of<'unpinned'>) => ({
+      context: { offset: offset + 1, pins: pins.filter(({ messageId }) => messageId !== gone) },
+    })),
+  },
+}
+
 /** What the system has said in the minute of `at`. */
 export const systemMessagesAt = (context: ChannelContext, at: number) =>
   systemMessagesIn(context, Math.floor(at / MINUTE_MS))
@@ -100,22 +124,13 @@ const machine = setup({
           actions: decide((context, { by }: Of<'archived'>) => moved(context, {}, by, false)),
         },
         posted: { actions: decide(post) },
-        changed: { actions: decide(({ offset }) => ({ context: { offset: offset + 1 } })) },
-        pinned: {
-          actions: decide(({ offset, pins }, { messageId }: Of<'pinned'>) => ({
-            context: { offset: offset + 1, pins: [messageId, ...pins] },
-          })),
-        },
-        unpinned: {
-          actions: decide(({ offset, pins }, { messageId }: Of<'unpinned'>) => ({
-            context: { offset: offset + 1, pins: pins.filter((pin) => pin !== messageId) },
-          })),
-        },
+        ...moderated,
       },
     },
-    /** Kept to be read by administrators; nothing happens in it. */
+    /** Kept to be read by moderators, who may still take away what should not be there; nobody writes in it. */
     archived: {
       on: {
+        ...moderated,
         reopened: {
           target: 'open',
           actions: decide((context, { by }: Of<'reopened'>) => moved(context, {}, by, true)),

@@ -1,7 +1,7 @@
 /** What was said, for those who read back: pages of a channel, and single messages. */
 import { defineQuery } from '../../engine/command.js'
 import type { ReadScope } from '../../engine/turn.js'
-import { channel } from './channel.js'
+import { channel, pinsSince } from './channel.js'
 import { theChannels } from './channel-list.js'
 import { chatter } from './chatter.js'
 import type { Message } from './facts.js'
@@ -28,7 +28,8 @@ export function historyQueries(rules: ChatRules, recent: RecentMessages) {
     name: 'chat.page',
     actors: ({ userId }: HistoryPage) => [chatter.ref(userId)],
     read: (scope, { userId, channelId, before, limit }: HistoryPage) => {
-      const { epoch, offset, messages: last, pins } = legible(scope, userId, channelId)
+      const known = legible(scope, userId, channelId)
+      const { epoch, offset, messages: last } = known
       const oldest = scope.at - rules.retentionMs
       const { messages, knownFrom } = recent.page(channelId, before ?? last + 1, limit)
       const kept = messages.filter(({ postedAt }) => postedAt > oldest)
@@ -36,7 +37,7 @@ export function historyQueries(rules: ChatRules, recent: RecentMessages) {
       return {
         epoch,
         offset,
-        pins,
+        pins: pinsSince(known, oldest),
         messages: kept,
         olderThan: isWhole ? null : Math.min(before ?? last + 1, knownFrom),
       }

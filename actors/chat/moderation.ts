@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { defineCommand } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { Turn } from '../../engine/turn.js'
-import { channel } from './channel.js'
+import { channel, pinsSince } from './channel.js'
 import { theChannels } from './channel-list.js'
 import { chatter } from './chatter.js'
 import { reportsClosed, wordRule } from './facts.js'
@@ -87,14 +87,16 @@ export function moderationCommands(rules: ChatRules) {
     actors: messageRefs,
     handle: (turn, { messageId }) => {
       const by = requireModerator(turn, turn.who)
-      const { channelId, isPinned } = livingMessage(turn, rules, messageId)
-      const { pins, offset } = turn.context(channel.ref(channelId))
-      if (isPinned) return { offset }
-      if (pins.length >= rules.pinsMax) {
+      const { channelId, isPinned, postedAt } = livingMessage(turn, rules, messageId)
+      const known = turn.context(channel.ref(channelId))
+      if (isPinned) return { offset: known.offset }
+      const keptSince = turn.at - rules.retentionMs
+      if (pinsSince(known, keptSince).length >= rules.pinsMax) {
         throw new DomainError('conflict', 'too_many_pins', `A channel has at most ${rules.pinsMax} pins. Unpin one.`)
       }
       turn.step(message.ref(messageId), { type: 'pinned' })
-      return { offset: tellChange(turn, messageId, 'pinned', by, { step: { type: 'pinned', messageId } }) }
+      const step = { type: 'pinned' as const, pin: { messageId, postedAt }, keptSince }
+      return { offset: tellChange(turn, messageId, 'pinned', by, { step }) }
     },
   })
 

@@ -1,7 +1,7 @@
 /** What members read of the chat's state in memory. */
 import { defineQuery } from '../../engine/command.js'
 import type { ReadScope } from '../../engine/turn.js'
-import { type ChannelContext, channel } from './channel.js'
+import { type ChannelContext, channel, pinsSince } from './channel.js'
 import { theChannels } from './channel-list.js'
 import { type ChatterContext, chatter, silenceAt, tierAt } from './chatter.js'
 import { message } from './message.js'
@@ -9,9 +9,11 @@ import type { RecentMessage, RecentMessages } from './recent-messages.js'
 import { chatterIn, mayRead, readableChannel } from './rights.js'
 import type { ChatRules } from './rules.js'
 
-function viewOf(scope: ReadScope, channelId: string, member: ChatterContext) {
+function viewOf(scope: ReadScope, retentionMs: number, channelId: string, member: ChatterContext) {
   const ref = channel.ref(channelId)
-  const { epoch, offset, messages, pins, profile } = scope.context(ref)
+  const known = scope.context(ref)
+  const { epoch, offset, messages, profile } = known
+  const pins = pinsSince(known, scope.at - retentionMs)
   const unread = messages - (member.read[channelId] ?? 0)
   return { channelId, epoch, offset, messages, pins, profile, unread, isActive: scope.value(ref) === 'open' }
 }
@@ -40,7 +42,7 @@ export function chatQueries({ retentionMs }: ChatRules, recent: RecentMessages) 
     actors: ({ userId }: { userId: string }) => [chatter.ref(userId)],
     read: (scope, { userId }): ChannelView[] => {
       const member = chatterIn(scope, userId)
-      const views = scope.context(theChannels).channelIds.map((id) => viewOf(scope, id, member))
+      const views = scope.context(theChannels).channelIds.map((id) => viewOf(scope, retentionMs, id, member))
       return views
         .flatMap((view) => (view.profile === null ? [] : [{ ...view, profile: view.profile }]))
         .filter(({ profile, isActive }) => member.isAdmin || (isActive && mayRead(member, profile, scope.at)))
@@ -55,7 +57,7 @@ export function chatQueries({ retentionMs }: ChatRules, recent: RecentMessages) 
     read: (scope, { userId, channelId }): ChannelView => {
       const member = chatterIn(scope, userId)
       const { profile } = readableChannel(scope, channelId, member)
-      return { ...viewOf(scope, channelId, member), profile }
+      return { ...viewOf(scope, retentionMs, channelId, member), profile }
     },
   })
 
@@ -69,7 +71,7 @@ export function chatQueries({ retentionMs }: ChatRules, recent: RecentMessages) 
     read: (scope, { userId, channelId, position, limit }: OpenChannel) => {
       const member = chatterIn(scope, userId)
       const { profile } = readableChannel(scope, channelId, member)
-      const view: ChannelView = { ...viewOf(scope, channelId, member), profile }
+      const view: ChannelView = { ...viewOf(scope, retentionMs, channelId, member), profile }
       const isKnown = position !== null && position.epoch === view.epoch && position.offset <= view.offset
       const missed = isKnown ? recent.since(channelId, position.offset) : 'resync'
       const { username } = member

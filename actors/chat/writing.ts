@@ -1,5 +1,6 @@
 /** What members say: post, edit, delete, react, report (BJ-CHAT-03, 05, 06, 15, 16). */
 import { z } from 'zod'
+import { assert } from '../../engine/assert.js'
 import { defineCommand, type Refusal } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { ReadScope, Turn } from '../../engine/turn.js'
@@ -236,7 +237,8 @@ export function tellChange(
 ): number {
   const whole = turn.context(message.ref(messageId))
   const ref = channel.ref(whole.channelId)
-  turn.step(ref, step)
+  // X1
+  assert(turn.step(ref, step), `${ref.id} takes no ${step.type}`)
   const { offset } = turn.context(ref)
   const fact = { channelId: whole.channelId, offset, message: whole, change, by, emoji: emoji ?? null, isOn }
   turn.emit(messageChanged.make(fact))

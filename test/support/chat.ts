@@ -25,6 +25,27 @@ export interface Refused {
   readonly records: number
 }
 
+/** Nothing was changed and nobody told. */
+export const refused = (code: string, retryAfterMs?: number): Refused => ({ code, retryAfterMs, told: [], records: 0 })
+
+/** X1 No offset of a channel is given twice or skipped, and no number of a message, whatever was told. */
+export function checkOffsets({ records }: Pick<ChatWorld, 'records'>): void {
+  const offsets = new Map<string, number>()
+  const numbers = new Map<string, number>()
+  const follows = (known: Map<string, number>, channelId: string, found: unknown, what: string) => {
+    const due = (known.get(channelId) ?? 0) + 1
+    assert.equal(found, due, `${what} in ${channelId}`)
+    known.set(channelId, due)
+  }
+  for (const fact of records.flatMap(({ facts }) => facts)) {
+    if (!('offset' in fact && 'channelId' in fact)) continue
+    follows(offsets, String(fact.channelId), fact.offset, `offset of ${fact.type}`)
+    if (fact.type !== messagePosted.type) continue
+    const { channelId, message } = fact as ReturnType<typeof messagePosted.make>
+    follows(numbers, channelId, message.number, 'number')
+  }
+}
+
 const channelQuery = defineQuery({
   name: 'test.channel',
   actors: () => [],
