@@ -40,9 +40,9 @@ async function google(t: Test, ...faults: Fault[]) {
 t.test('OpenAI is asked as its reference says, and each text gets its own verdict', async (t) => {
   const { service, moderator } = await openAi(t)
   t.strictSame(await moderator.review(['Good luck!', 'I will kill you', 'hola']), [
-    { flagged: false, categories: [], highestScore: 0.02 },
-    { flagged: true, categories: ['violence'], highestScore: 0.96 },
-    { flagged: false, categories: [], highestScore: 0.02 },
+    { flagged: false, scores: {} },
+    { flagged: true, scores: { violence: 0.96 } },
+    { flagged: false, scores: {} },
   ])
   t.match(service.received, [
     {

@@ -50,6 +50,12 @@ interface Group<Item, Result> {
   cancelWindow: () => void
 }
 
+/** Too much of something is asked for at a time. */
+export function busy(name: string): DomainError {
+  const retryAfterMs = BUSY_RETRY_AFTER_MS
+  return new DomainError('unavailable', `${name}_busy`, `Too much ${name} is asked for.`, { retryAfterMs })
+}
+
 export class Batcher<Item, Result> {
   readonly #options: BatcherOptions<Item, Result>
   /** Every group here has someone waiting. */
@@ -70,12 +76,7 @@ export class Batcher<Item, Result> {
   add(item: Item): Promise<Result> {
     const { name, limits, groupOf, weightOf } = this.#options
     if (this.#isStopped) return Promise.reject(notRunning())
-    if (this.#waiting >= limits.waitingMax) {
-      const retryAfterMs = BUSY_RETRY_AFTER_MS
-      return Promise.reject(
-        new DomainError('unavailable', `${name}_busy`, `Too much ${name} is asked for.`, { retryAfterMs }), // K3
-      )
-    }
+    if (this.#waiting >= limits.waitingMax) return Promise.reject(busy(name)) // K3
     return new Promise((resolve, reject) => {
       const group = this.#groups.get(groupOf(item)) ?? this.#open(groupOf(item))
       const weight = weightOf(item)

@@ -17,10 +17,8 @@ const OUT_OF_QUOTA = 'insufficient_quota'
 
 export interface Verdict {
   readonly flagged: boolean
-  /** Those it was flagged for, such as `hate/threatening`. */
-  readonly categories: readonly string[]
-  /** Of all categories, from 0 to 1. */
-  readonly highestScore: number
+  /** How sure the service is, from 0 to 1, of each category that it was flagged for, such as `hate/threatening`. */
+  readonly scores: Readonly<Record<string, number>>
 }
 
 export interface Moderator {
@@ -28,7 +26,7 @@ export interface Moderator {
   review(texts: readonly string[]): Promise<readonly Verdict[]>
 }
 
-const clean: Verdict = { flagged: false, categories: [], highestScore: 0 }
+const clean: Verdict = { flagged: false, scores: {} }
 
 const answerSchema = z.object({
   results: z.array(
@@ -119,8 +117,7 @@ function toVerdict({
   category_scores,
 }: z.output<typeof answerSchema>['results'][number]): Verdict {
   const names = Object.keys(categories).filter((name) => categories[name] === true)
-  const scores = Object.values(category_scores).map((score) => score ?? 0)
-  return { flagged, categories: names, highestScore: Math.max(0, ...scores) }
+  return { flagged, scores: Object.fromEntries(names.map((name) => [name, category_scores[name] ?? 0])) }
 }
 
 function explain(body: unknown) {
