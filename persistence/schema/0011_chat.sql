@@ -60,7 +60,8 @@ create table social_messages (
 ) with (fillfactor = 80);
 create index social_messages_channel on social_messages (channel_id, number);
 create index social_messages_changed on social_messages (channel_id, changed_offset);
-create index social_messages_user on social_messages (user_id, created_at) where user_id is not null;
+-- What had been said up to an offset.
+create index social_messages_posted on social_messages (channel_id, posted_offset);
 
 create table social_message_reactions (
   message_id text collate "C" not null,
