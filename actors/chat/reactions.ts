@@ -8,7 +8,13 @@ import type { Turn } from '../../engine/turn.js'
 import type { profileChanged } from '../account/facts.js'
 import type { LoyaltyRules } from '../programs/rules.js'
 import { memberId } from '../programs/tiers.js'
-import type { compAwarded, tierChanged, userStandingChanged } from '../user/facts.js'
+import type {
+  administratorChanged,
+  compAwarded,
+  referralTinsCredited,
+  tierChanged,
+  userStandingChanged,
+} from '../user/facts.js'
 import type { UserActor } from '../user/machine.js'
 import type { AnnounceCommand } from './announcing.js'
 import { isAtLeast } from './rights.js'
@@ -45,6 +51,18 @@ export function chatReactions(
       turn.tell(note, { userId, standing: tiersOf(rules, turn.context(ref), turn.at) })
       const hasRisen = from !== to && isAtLeast(to, from)
       if (hasRisen && isAtLeast(to, system.tiersFrom)) say(turn, `${nameOf(turn, ref)} is ${titles[to]} now.`)
+    },
+    'referral_tins.credited': (turn, fact) => {
+      const { userId, tins, total } = fact as ReturnType<typeof referralTinsCredited.make>
+      const member = turn.context(user.ref(userId))
+      const now = tiersOf(rules, member, turn.at)
+      const before = tiersOf(rules, { ...member, referralTins: total - tins }, turn.at)
+      // No tier changes by it today, but the one that is left when the quarter ends (BJ-T29).
+      if (now.tierAfterwards !== before.tierAfterwards) turn.tell(note, { userId, standing: now })
+    },
+    'user.administrator_changed': (turn, fact) => {
+      const { userId, isAdmin } = fact as ReturnType<typeof administratorChanged.make>
+      turn.tell(note, { userId, standing: { isAdmin } })
     },
     'user.standing_changed': (turn, fact) => {
       const { userId, standing } = fact as ReturnType<typeof userStandingChanged.make>

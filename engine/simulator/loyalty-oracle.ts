@@ -272,7 +272,10 @@ export class Oracle {
       member.chips += 1
       this.chipsEarned.push(member.userId)
     } else {
+      const { permanent } = rankOfCounts(0, member.tins)
       member.tins += args.tins ?? Number.NaN
+      const hasRisen = rankOfCounts(0, member.tins).permanent > permanent
+      if (hasRisen && member.override === null) this.due.push(`chat.note_standing ${member.userId}`)
       this.#announce(member, at, 'referrals')
     }
   }
