@@ -17,6 +17,7 @@ import { asError } from './engine/outcome.js'
 import { Shard } from './engine/shard.js'
 import type { Checkpoint, Environment } from './engine/store.js'
 import { CodeGenerator } from './gateway/drivers/code-generator.js'
+import { ChatRetention } from './persistence/chat-retention.js'
 import { assertRoomToStart, DiskGuard, type DiskSpace, type DiskUse, realDisk } from './persistence/disk-guard.js'
 import { JournalFailedError } from './persistence/journal/failure.js'
 import { type FileJournal, openFileJournal } from './persistence/journal/file-journal.js'
@@ -33,6 +34,7 @@ import { restoreCodeBook } from './persistence/restore/code-book.js'
 import { restoreDirectory } from './persistence/restore/directory.js'
 import { restoreOpenPayouts } from './persistence/restore/open-payouts.js'
 import { restoreOpenWithdrawals } from './persistence/restore/open-withdrawals.js'
+import { restoreRecentMessages } from './persistence/restore/recent-messages.js'
 import { inOneSnapshot } from './persistence/restore/snapshot.js'
 import { restoreUnfundedComps } from './persistence/restore/unfunded-comps.js'
 import { schemaFolder } from './persistence/schema-folder.js'
@@ -206,6 +208,12 @@ async function open(
   closing.push(() => projector.stop({ drain: true }))
   const disk = await guardDisk(settings, log, ports, shard, projector)
   closing.push(async () => disk.stop())
+  const retention = new ChatRetention({
+    ...{ sql, shard: SHARD, retentionMs: loyalty.rules.chat.retentionMs, environment: world, log },
+    mayWrite: () => projector.stats.state !== 'paused',
+  })
+  retention.start()
+  closing.push(() => retention.stop())
   const generator = new CodeGenerator(shard, loyalty, log)
   await generator.start()
   await shard.execute(loyalty.chat.commands.channels.openDefaults, { args: {}, who: system })
@@ -273,7 +281,7 @@ async function embeddedPostgres(settings: Settings, log: Logger, closing: Closin
 /** Fills the tables and reads the rest of what Postgres holds, all of one moment. */
 function restore(
   sql: Transactions,
-  { program, book, directory, unfunded, open: openPayouts, openWithdrawals }: LoyaltyProgram,
+  { program, book, directory, unfunded, open: openPayouts, openWithdrawals, chat }: LoyaltyProgram,
   limits: ShardLimits,
 ): Promise<Checkpoint> {
   const pinned = program.actors.filter(({ residency }) => residency === 'pinned').map(({ type }) => type)
@@ -283,6 +291,7 @@ function restore(
     await restoreUnfundedComps(tx, unfunded)
     await restoreOpenPayouts(tx, openPayouts)
     await restoreOpenWithdrawals(tx, openWithdrawals)
+    await restoreRecentMessages(tx, chat.recentMessages)
     return readCheckpoint(tx, SHARD, pinned, limits)
   })
 }

@@ -151,7 +151,8 @@ function checkTables(story: Story, { running, audit }: Deployment): void {
   }
 }
 
-function portraitOf({ book, directory, unfunded, open }: LoyaltyProgram): Readonly<Record<string, unknown>> {
+function portraitOf(program: LoyaltyProgram): Readonly<Record<string, unknown>> {
+  const { book, directory, unfunded, open, rules, chat } = program
   return {
     codes: Array.from({ length: book.size }, (_, row) => [book.code(row), book.status(row), book.device(row)]),
     members: Array.from({ length: directory.memberCount }, (_, at) => [
@@ -161,6 +162,11 @@ function portraitOf({ book, directory, unfunded, open }: LoyaltyProgram): Readon
     ]),
     waiting: [...unfunded.waiting()],
     open: pools.map((pool) => openStates.map((state) => [...open.in(pool, state)])),
+    // X1
+    messages: rules.chat.channels.map(({ id }) => [
+      chat.recentMessages.since(id, 0),
+      chat.recentMessages.latest(id, chat.recentMessages.messagesKept),
+    ]),
   }
 }
 

@@ -5,6 +5,7 @@ import type { AnyRow } from '../../persistence/projector/columns.js'
 import type { ActorId } from '../actor.js'
 import { type StoredOutcome, unpack } from '../record.js'
 import type { Checkpoint, Store } from '../store.js'
+import { restoreRecentMessages } from './chat-reads.js'
 import type { SimulatedPostgres } from './postgres.js'
 import { SHARD } from './program.js'
 import type { Life } from './scheduler.js'
@@ -17,7 +18,7 @@ const bytesOf = (value: unknown) => value as Uint8Array
 /** Fills the tables of a fresh program, and returns the checkpoint of the same moment. */
 export function restoreFrom(
   tables: Tables,
-  { program, book, directory, unfunded, open, openWithdrawals }: LoyaltyProgram,
+  { program, book, directory, unfunded, open, openWithdrawals, chat }: LoyaltyProgram,
 ): Checkpoint {
   restoreCodes(tables, book)
   const members = sortedBy(tables.rows('directory_members'), 'number')
@@ -48,6 +49,7 @@ export function restoreFrom(
   for (const { withdrawal_id, user_id } of sortedBy(tables.rows('open_withdrawals'), 'seq', 'entry')) {
     openWithdrawals.apply({ op: 'is', withdrawalId: String(withdrawal_id), userId: String(user_id) })
   }
+  restoreRecentMessages(tables, chat.recentMessages)
   const pinned = new Set(program.actors.filter(({ residency }) => residency === 'pinned').map(({ type }) => type))
   return checkpointOf(tables, pinned)
 }

@@ -13,6 +13,7 @@ const primaryKeys: Readonly<Record<string, readonly string[]>> = {
   scans: ['ordinal'],
   comps: ['id'],
   qr_batches: ['id'],
+  social_channels: ['id'],
   ledger_entries: ['seq', 'line'],
 }
 
