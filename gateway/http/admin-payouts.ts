@@ -1,6 +1,7 @@
 /** Comps and payouts for administrators: to see, to retry, to approve, to cancel, to send (BJ-COMP-09, 11, BJ-TRS-03, 04). */
 import { z } from 'zod'
 import { payoutKinds, payoutStates } from '../../actors/payout/facts.js'
+import type { PayoutContext } from '../../actors/payout/machine.js'
 import { compStatuses } from '../../actors/payout/rows.js'
 import { pool } from '../../actors/treasury/facts.js'
 import { DomainError } from '../../engine/errors.js'
@@ -165,7 +166,7 @@ export function adminPayoutRoutes(services: Services): Route[] {
         intent: payout.intent,
         approvals_needed: payout.approvalsNeeded,
         approved_by: payout.approvedBy,
-        transaction_hashes: payout.signed.map(({ hash }) => hash),
+        transaction_hashes: hashesOf(payout),
         steps: (trail?.steps ?? []).map(({ at, hash, ...step }) => ({
           ...{ at: isoOf(at), transaction_hash: hash },
           ...step,
@@ -261,4 +262,10 @@ export function adminPayoutRoutes(services: Services): Route[] {
   })
 
   return [listComps, retryComp, listPayouts, showPayout, approve, cancel, send]
+}
+
+/** Of a payout that is paid with others there is the one that was mined. */
+function hashesOf({ signed, mined }: Pick<PayoutContext, 'signed' | 'mined'>): string[] {
+  const all = [...signed, ...(mined === null ? [] : [mined])]
+  return [...new Set(all.map(({ hash }) => hash))]
 }
