@@ -21,6 +21,7 @@ import { Worker } from './chain/payouts/worker.js'
 import { localPolicy } from './chain/signer/local-policy.js'
 import { type OpenSigner, openKeyRing, openSignerClient, openSignerService, signerPlaces } from './chain/signer/open.js'
 import { readPolicy } from './chain/signer/policy.js'
+import { tokenAsset } from './chain/solana/asset.js'
 import { SolanaWallet } from './chain/solana/wallet.js'
 import type { Core } from './core.js'
 import { assert } from './engine/assert.js'
@@ -161,8 +162,7 @@ function walletOpener(
   const token = local?.asset ?? { symbol: 'USDT', decimals: 6, address: settings.CHAIN_TOKEN ?? '' }
   if (settings.PAYOUTS === 'solana' || settings.PAYOUTS === 'local-solana') {
     const chain = local?.chain ?? `solana:${settings.CHAIN_ID}`
-    const asset = { symbol: token.symbol, mint: token.address }
-    const options = { signer, chain, urls, asset, isDevelopmentKey: isLocal, onDisagreement }
+    const options = { signer, chain, urls, asset: tokenAsset(token), isDevelopmentKey: isLocal, onDisagreement }
     return async (pool: Pool): Promise<Opened> => {
       return { chain: await SolanaWallet.connect({ wallet: pool, ...options }), payer: null }
     }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { Connection } from '@solana/web3.js'
 import t from 'tap'
 import { startSolanaDev } from '../chain/dev/solana-dev.js'
+import { sol, tokenAsset } from '../chain/solana/asset.js'
 import { assertNotDevKey, MAINNET_GENESIS_HASH } from '../chain/solana/dev-keys.js'
 import { SolanaWallet } from '../chain/solana/wallet.js'
 import {
@@ -199,10 +200,32 @@ t.test('movements are not asked of a node that does not have them all yet', asyn
   t.notOk(node.asked.includes('getSignaturesForAddress'))
 })
 
+t.test(
+  'a wallet is opened while no node answers; before it signs, the chain is asked what it should have been',
+  async (t) => {
+    const node = await newNode(t)
+    const { signer } = await newPayer(chain, { mint })
+    const open = (decimals: number) => {
+      const asset = tokenAsset({ symbol: 'USDT', decimals, address: mint })
+      const options = { chain: 'solana:local', urls: [node.url], isDevelopmentKey: true, restMaxMs: 20 }
+      return SolanaWallet.connect({ ...options, wallet: 'member', signer, asset })
+    }
+    node.faults.set('*', hangUp)
+    const [right, wrong] = [await open(6), await open(9)]
+    await t.rejects(signed(right, someone(), 7n), { code: 'chain_unreachable' })
+    node.faults.clear()
+    await t.rejects(signed(wrong, someone(), 7n), { code: 'wrong_decimals' }, 'it would pay a thousandth')
+    await t.rejects(open(9), { code: 'wrong_decimals' }, 'and a node that answers is believed at once')
+    const payee = someone()
+    t.match(await send(right, await signed(right, payee, 7n)), { kind: 'accepted' })
+    t.equal(await tokensIn(payee), 7n)
+  },
+)
+
 t.test('a development key never meets mainnet', async (t) => {
   const node = await newNode(t)
   node.faults.set('getGenesisHash', answerWith(MAINNET_GENESIS_HASH))
-  const options = { wallet: 'member', chain: 'solana:mainnet', urls: [node.url], asset: { symbol: 'SOL', mint: null } }
+  const options = { wallet: 'member', chain: 'solana:mainnet', urls: [node.url], asset: sol }
   const signer = new OneKeySigner()
   await t.rejects(SolanaWallet.connect({ ...options, signer, isDevelopmentKey: true }), { code: 'dev_key' })
   t.same(node.asked, ['getGenesisHash'], 'it is asked nothing else')

@@ -394,7 +394,7 @@ t.test('the price follows the market up to its limit', async (t) => {
 t.test('only the mint of an SPL token is paid in', async (t) => {
   const options = { wallet: 'member', chain: 'solana:local', urls: [chain.url], signer: new OneKeySigner() }
   for (const wrong of [someone(), TOKEN_PROGRAM_ID.toBase58()]) {
-    const asset = { symbol: 'USDT', mint: wrong }
+    const asset = { symbol: 'USDT', decimals: 6, mint: new PublicKey(wrong) }
     await t.rejects(SolanaWallet.connect({ ...options, asset, isDevelopmentKey: true }), { code: 'mint_wrong' })
   }
 })

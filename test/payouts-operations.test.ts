@@ -1,12 +1,16 @@
 // Hunts, against the whole server with real chains: a payout over a limit that nobody has to agree to, a failed one that is
 // lost or paid twice when it is tried again, a theft that is made good in silence, a proof that never goes stale, a
 // transfer that one administrator can let go.
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { Connection, PublicKey } from '@solana/web3.js'
 import { generateSync } from 'otplib'
 import t from 'tap'
 import { encodeFunctionData, getAddress, type Hex, parseAbi, parseEther } from 'viem'
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts'
+import { pools } from '../actors/treasury/facts.js'
 import { TEST_TOKEN } from '../chain/dev/evm-token.js'
+import { startSolanaDev } from '../chain/dev/solana-dev.js'
 import {
   activeCodes,
   Client,
@@ -22,7 +26,7 @@ import { chainOf, Office, refuseWhenMined, startOperations, unhurried } from './
 import { adminAccount, Deployment, until } from './support/server.js'
 
 t.setTimeout(120_000)
-// Two servers, each on a chain of its own, that mostly wait for blocks.
+// Servers, each on a chain of its own, that mostly wait for blocks.
 t.jobs = 2
 const USDT = 1_000_000n
 const MINUTE_MS = 60_000
@@ -292,3 +296,41 @@ t.test(
     t.match((await admin.post('/v1/admin/treasury/reconcile', { pool: 'member' })).body.results, [{ pool: 'member' }])
   },
 )
+
+t.test('BJ-NODE-02: without a node a server on Solana starts and warns, and goes on when there is one', async (t) => {
+  const site = await Deployment.create(t)
+  const stateFile = join(site.folder, 'chain.json')
+  const before = await startSolanaDev({ stateFile })
+  const { url } = before
+  const mint = await before.createMint('usdt', 6)
+  await before.advance(2)
+  await before.stop()
+  const secret = { KEYSTORE_PASSWORD: 'correct horse' }
+  const limits = { payout: '1', destination_day: '1', hour: '1', day: '1' }
+  const wallets: Told = {}
+  for (const pool of pools) {
+    const { code, stderr } = await site.run(['keys', 'create', pool, '--kind', 'solana'], secret)
+    t.equal(code, 0, stderr)
+    wallets[pool] = {
+      chain: 'solana:devnet',
+      key: `keystore:${pool}`,
+      asset: { mint, decimals: 6 },
+      limits,
+      fee_max: '1',
+    }
+  }
+  const policy = join(site.folder, 'policy.json')
+  await writeFile(policy, JSON.stringify({ wallets }))
+  const settings = { PAYOUTS: 'solana', CHAIN_ID: 'devnet', CHAIN_RPC_URLS: url, CHAIN_TOKEN: mint }
+  await site.start({ env: { ...settings, ...secret, SIGNER_POLICY: policy, ...unhurried } })
+
+  const ready = () => new Client(site).get('/readyz')
+  await until('it warns of every pool', async () => (await ready()).body.warnings?.length === pools.length)
+  t.match(await ready(), { status: 200, body: { warnings: [/Payouts of the pool member failed/] } })
+  const office = new Office(await logInAdmin(site))
+  t.match(await office.poolOf('member'), { address: null, onchain_balance: null })
+  const after = await startSolanaDev({ stateFile, port: Number(new URL(url).port) })
+  t.teardown(() => after.stop())
+  await until('it is well again', async () => ((await ready()).body.warnings ?? []).length === 0)
+  t.match(await office.poolOf('member'), { address: /^\w{32,44}$/, chain: 'solana:devnet', onchain_balance: 0 })
+})

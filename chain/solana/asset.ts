@@ -11,13 +11,28 @@ import { type AccountInfo, ComputeBudgetProgram, PublicKey, SystemProgram } from
 import { DomainError } from '../../engine/errors.js'
 
 export const MEMO_PROGRAM_ID = new PublicKey('MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr')
-export const SOL_DECIMALS = 9
 
 export interface SolanaAsset {
   readonly symbol: string
   readonly decimals: number
   /** Null for SOL. */
   readonly mint: PublicKey | null
+}
+
+export const sol: SolanaAsset = { symbol: 'SOL', decimals: 9, mint: null }
+
+/** An SPL token; `address` is its mint. Throws `mint_wrong` when it is no address. */
+export function tokenAsset(token: { readonly symbol: string; readonly decimals: number; readonly address: string }) {
+  const { symbol, decimals, address } = token
+  try {
+    return { symbol, decimals, mint: new PublicKey(address) }
+  } catch {
+    throw mintWrong(address, 'is no address')
+  }
+}
+
+function mintWrong(mint: string, why: string): DomainError {
+  return new DomainError('invalid', 'mint_wrong', `${mint} ${why}. Configure the mint of an SPL token.`)
 }
 
 /** Addresses that look like those of members and are nobody's wallet. */
@@ -52,8 +67,7 @@ export function accountOf(asset: SolanaAsset, owner: PublicKey): PublicKey {
 
 /** The decimals of a mint. Throws when it is none, or one whose transfers may differ from what was asked for. */
 export function decimalsOf(mint: PublicKey, account: AccountInfo<Buffer> | null): number {
-  const wrong = (why: string) =>
-    new DomainError('invalid', 'mint_wrong', `${mint.toBase58()} ${why}. Configure the mint of an SPL token.`)
+  const wrong = (why: string) => mintWrong(mint.toBase58(), why)
   if (!account) throw wrong('does not exist on this chain')
   if (account.owner.equals(TOKEN_2022_PROGRAM_ID)) {
     throw wrong('is a token of Token-2022, whose transfers may keep a fee or be refused by a hook: not supported')

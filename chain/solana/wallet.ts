@@ -24,7 +24,7 @@ import {
   type UnsignedTransfer,
 } from '../chain.js'
 import type { Signer, WalletName } from '../signer/signer.js'
-import { decimalsOf, parsePayee, SOL_DECIMALS, type SolanaAsset } from './asset.js'
+import { decimalsOf, parsePayee, type SolanaAsset } from './asset.js'
 import { inParallel } from './batches.js'
 import type { FoundTransaction } from './blocks.js'
 import { broadcast } from './broadcast.js'
@@ -51,8 +51,7 @@ export interface SolanaWalletOptions {
   readonly chain: string
   /** Addresses of nodes, in the order of preference. */
   readonly urls: readonly string[]
-  /** `mint` is null for SOL. */
-  readonly asset: { readonly symbol: string; readonly mint: string | null }
+  readonly asset: SolanaAsset
   /** Whether the key was made for development; such a key is refused on mainnet. */
   readonly isDevelopmentKey: boolean
   /** In micro-lamports for a compute unit. */
@@ -76,11 +75,12 @@ export class SolanaWallet implements ChainWallet {
   readonly #endpoints: Endpoints
   readonly #observer: Observer
   readonly #unitPrice: PriceLimits
+  #isChecked = false
 
-  private constructor(options: SolanaWalletOptions, address: string, endpoints: Endpoints, asset: SolanaAsset) {
+  private constructor(options: SolanaWalletOptions, address: string, endpoints: Endpoints) {
     this.chain = options.chain
     this.address = address
-    this.asset = asset
+    this.asset = options.asset
     this.#wallet = options.wallet
     this.#signer = options.signer
     this.#key = new PublicKey(address)
@@ -90,10 +90,13 @@ export class SolanaWallet implements ChainWallet {
     this.#observer = new Observer(endpoints, (transaction, transfer) => this.#costOf(transaction, transfer))
   }
 
-  /** Throws when no node answers, the mint is none, or a development key meets mainnet (`dev_key`). */
+  /**
+   * The nodes may be away: what they would be asked now is asked before anything is signed. Throws when one that answers
+   * knows no such mint (`mint_wrong`, `wrong_decimals`), or a development key meets mainnet (`dev_key`).
+   */
   static async connect(options: SolanaWalletOptions): Promise<SolanaWallet> {
-    const { wallet, signer, asset, isDevelopmentKey } = options
-    const address = await signer.address(wallet)
+    const { wallet: name, signer, isDevelopmentKey } = options
+    const address = await signer.address(name)
     const endpoints = new Endpoints({
       chain: options.chain,
       urls: options.urls,
@@ -103,14 +106,28 @@ export class SolanaWallet implements ChainWallet {
       checkGenesis: (genesisHash) => assertNotDevKey(genesisHash, address, isDevelopmentKey),
       onDisagreement: options.onDisagreement ?? (() => {}),
     })
-    await endpoints.genesisHash()
-    if (asset.mint === null) {
-      return new SolanaWallet(options, address, endpoints, { symbol: asset.symbol, decimals: SOL_DECIMALS, mint: null })
+    const wallet = new SolanaWallet(options, address, endpoints)
+    await wallet.#checkChain().catch((error: unknown) => {
+      if (!(error instanceof DomainError) || error.code !== 'chain_unreachable') throw error
+    })
+    return wallet
+  }
+
+  /** Asks once that answers whether this is the chain and the asset that the settings mean. */
+  async #checkChain(): Promise<void> {
+    if (this.#isChecked) return
+    await this.#endpoints.genesisHash()
+    const { mint, decimals, symbol } = this.asset
+    if (mint !== null) {
+      const account = await this.#endpoints.first((connection) => connection.getAccountInfo(mint, 'confirmed'))
+      const found = decimalsOf(mint, account)
+      // Wrong by one digit, every payout would be tenfold.
+      if (found !== decimals) {
+        const message = `${mint.toBase58()} has ${found} decimals, not ${decimals} as ${symbol}. Configure the right mint.`
+        throw new DomainError('invalid', 'wrong_decimals', message)
+      }
     }
-    const mint = new PublicKey(asset.mint)
-    const account = await endpoints.first((connection) => connection.getAccountInfo(mint, 'confirmed'))
-    const decimals = decimalsOf(mint, account)
-    return new SolanaWallet(options, address, endpoints, { symbol: asset.symbol, decimals, mint })
+    this.#isChecked = true
   }
 
   async nodes(): Promise<readonly NodeHealth[]> {
@@ -214,6 +231,7 @@ export class SolanaWallet implements ChainWallet {
 
   async #sign(transfers: readonly Transfer[], priceFactor: bigint): Promise<readonly SignedTransaction[]> {
     if (transfers.length === 0) return []
+    await this.#checkChain()
     for (const transfer of transfers) {
       if (this.parseAddress(transfer.to) !== transfer.to) throw unpayable(transfer, 'is no address that can be paid')
     }

@@ -3,6 +3,7 @@ import { createPrivateKey, sign } from 'node:crypto'
 import { createTransferCheckedInstruction, getAssociatedTokenAddressSync } from '@solana/spl-token'
 import { Connection, Keypair, PublicKey, Transaction } from '@solana/web3.js'
 import { startSolanaDev } from '../../chain/dev/solana-dev.js'
+import { tokenAsset } from '../../chain/solana/asset.js'
 import { SolanaWallet } from '../../chain/solana/wallet.js'
 import type { ChainFaults } from './payout-suite.js'
 import type { ChainBench } from './payouts.js'
@@ -48,7 +49,7 @@ export async function solanaBench(t: TestScope, nodes = 1) {
           chain: 'solana:local',
           urls: nodes === 0 ? [chain.url] : proxies.map(({ url }) => url),
         },
-        ...{ asset: { symbol: 'USDT', mint }, isDevelopmentKey: true, restMaxMs: 20, timeoutMs: 1_000 },
+        ...{ asset: tokenAsset(bench.local.asset), isDevelopmentKey: true, restMaxMs: 20, timeoutMs: 1_000 },
       }),
     give: async (address, amount) => void (await chain.mintTo(mint, address, amount)),
     giveGas: async (address) => void (await chain.airdrop(address, 10n * SOL)),

@@ -7,6 +7,7 @@ import { Connection, Keypair, PublicKey } from '@solana/web3.js'
 import type { Broadcast, Observation, OpenTransfer, SignedTransaction } from '../../chain/chain.js'
 import type { SolanaDev } from '../../chain/dev/solana-dev.js'
 import type { Signer, SigningRequest } from '../../chain/signer/signer.js'
+import { sol, tokenAsset } from '../../chain/solana/asset.js'
 import type { Disagreement } from '../../chain/solana/endpoints.js'
 import { SolanaWallet, type SolanaWalletOptions } from '../../chain/solana/wallet.js'
 import { assert } from '../../engine/assert.js'
@@ -150,7 +151,7 @@ export async function newPayer(chain: SolanaDev, options: PayerOptions): Promise
     signer,
     chain: 'solana:local',
     urls,
-    asset: mint === null ? { symbol: 'SOL', mint } : { symbol: 'USDT', mint },
+    asset: mint === null ? sol : tokenAsset({ symbol: 'USDT', decimals: 6, address: mint }),
     isDevelopmentKey: true,
     restMaxMs: 20,
     onDisagreement: (disagreement) => disagreements.push(disagreement),
