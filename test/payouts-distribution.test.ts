@@ -6,6 +6,7 @@ import t from 'tap'
 import type { DistributionReport, PreparedDistribution } from '../actors/payout/distributions.js'
 import { payoutSettled } from '../actors/payout/facts.js'
 import { foreignTransferSeen, treasuryReconciled } from '../actors/treasury/facts.js'
+import { readSettings } from '../settings.js'
 import { USDT } from './support/loyalty.js'
 import { Bank } from './support/payout-bank.js'
 import { WALLET } from './support/payout-program.js'
@@ -269,3 +270,24 @@ async function mustHold(bank: Bank, ids: readonly string[], last: PreparedDistri
     'each once',
   )
 }
+
+t.test('CHAIN_BATCH_CONTRACTS names one contract for each pool, or says that the local chain deploys them', (t) => {
+  const evm = { PAYOUTS: 'evm', CHAIN_RPC_URLS: 'http://n', CHAIN_ID: '137', CHAIN_TOKEN: 't', SIGNER_POLICY: 'p' }
+  const contract = '0x5FbDB2315678afecb367f032d93F642f64180aa3'
+  const read = (CHAIN_BATCH_CONTRACTS: string, over: Record<string, string> = evm) =>
+    readSettings({ ...over, CHAIN_BATCH_CONTRACTS }).CHAIN_BATCH_CONTRACTS
+  t.equal(read(''), undefined)
+  t.equal(read('deploy', {}), 'deploy')
+  const two = read(`member=${contract.toLowerCase()}, wholesale=${contract}`)
+  t.same(two instanceof Map && [...two], [
+    ['member', contract],
+    ['wholesale', contract],
+  ])
+  const twice = `member=${contract},member=${contract}`
+  for (const wrong of ['member', `nobody=${contract}`, 'member=0x12', twice, contract, `member=${contract}=1`]) {
+    t.throws(() => read(wrong), /must be deploy, or pools with their contracts/, wrong)
+  }
+  t.throws(() => read('deploy'), /deploy is for local chains/)
+  t.throws(() => read('deploy', { PAYOUTS: 'local-solana' }), /only EVM chains have them/)
+  t.end()
+})

@@ -211,14 +211,14 @@ export class PayoutWorld {
     const chain = this.#stepped('chain', this.chain)
     const payer = this.#payer()
     const batches = payer === null ? {} : { batches: { payer, atLeast: this.rules.payouts.batchAtLeast } }
-    const nowMs = () => this.loyalty.clock.at
-    return new Pipeline({ core, chain, wallet: WALLET, limits, ...batches, nowMs, log: silent })
+    const base = { nowMs: () => this.loyalty.clock.at, log: silent, wallet: WALLET } as const
+    return new Pipeline({ ...base, core, chain, limits, ...batches })
   }
 
   #payer(): BatchPayer | null {
     if (this.contract === null) return null
-    const payer = this.bench.openPayer?.(this.#signer, this.key.address, this.contract)
-    if (payer === undefined) return null
+    const payer =
+      this.bench.openPayer?.(this.#signer, this.key.address, this.contract) ?? assert.fail('it opens payers')
     return this.#stepped('batch', this.options.disguisePayer?.(payer) ?? payer)
   }
 
