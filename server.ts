@@ -7,6 +7,7 @@ import type { Logger } from 'pino'
 import { Registry } from 'prom-client'
 import { z } from 'zod'
 import { scanRequest } from './actors/user/scan.js'
+import { type ChatDrivers, exposeChatDrivers, openChatDrivers, socialPort } from './chat-drivers.js'
 import { type Core, type CorePorts, openCore } from './core.js'
 import { CoreMetrics } from './core-metrics.js'
 import { system } from './engine/command.js'
@@ -26,6 +27,7 @@ import { adminPayoutRoutes } from './gateway/http/admin-payouts.js'
 import { adminTreasuryRoutes } from './gateway/http/admin-treasury.js'
 import { administratorRoutes } from './gateway/http/administrators.js'
 import { authRoutes } from './gateway/http/auth.js'
+import { chatRoutes } from './gateway/http/chat-routes.js'
 import { codeRoutes } from './gateway/http/codes.js'
 import { createMailing } from './gateway/http/mailing.js'
 import { payoutMails } from './gateway/http/payout-mails.js'
@@ -86,10 +88,13 @@ export async function startServer(
   const metrics = new CoreMetrics(new Registry())
   const core = await openCore(settings, log, metrics, onFatal, ports)
   let payouts: Payouts | null = null
+  let drivers: ChatDrivers | null = null
   try {
     payouts = await openPayouts(settings, core, log)
-    return await serve(settings, log, core, payouts, metrics)
+    drivers = await openChatDrivers(settings, core, log)
+    return await serve(settings, log, core, { payouts, drivers }, metrics)
   } catch (error) {
+    drivers?.stop()
     await payouts?.stop()
     await core.stop()
     throw error
@@ -100,12 +105,12 @@ async function serve(
   settings: Settings,
   log: Logger,
   core: Core,
-  payouts: Payouts | null,
+  { payouts, drivers }: { readonly payouts: Payouts | null; readonly drivers: ChatDrivers },
   metrics: CoreMetrics,
 ): Promise<Server> {
   const { registry } = metrics
   const chain = payouts === null ? null : payoutsPort(payouts, log)
-  const { services, keys } = await openServices(settings, log, core, chain)
+  const { services, keys } = await openServices(settings, log, core, chain, drivers)
   const paused = await watchPaused(core)
   const generatedAdminPassword = await ensureAdmin(settings, services)
   let stopping = false
@@ -123,6 +128,7 @@ async function serve(
       ...codeRoutes(services),
       ...walletRoutes(services),
       ...withdrawalRoutes(services),
+      ...chatRoutes(services),
       ...adminRoutes(services),
       ...administratorRoutes(services),
       ...adminPayoutRoutes(services),
@@ -171,6 +177,7 @@ async function serve(
   core.shard.subscribe((record) => sockets.publish(record))
   core.shard.subscribe(payoutMails(services, mailing, settings.ADMIN_EMAIL))
   exposeGauges(metrics, core, services)
+  exposeChatDrivers(metrics, drivers)
   const stopAsking = payouts === null ? () => {} : exposePayouts(metrics, payouts, log)
 
   const port = await http.listen(settings.PORT, settings.HOST)
@@ -193,6 +200,7 @@ async function serve(
       await rm(serverFile, { force: true })
       await sockets.close()
       await http.close()
+      drivers.stop()
       await payouts?.stop()
       await core.stop()
     },
@@ -261,6 +269,7 @@ async function openServices(
   log: Logger,
   core: Core,
   payouts: PayoutsPort | null,
+  drivers: ChatDrivers,
 ): Promise<{ services: Services; keys: KeySet }> {
   const { now, newId } = core.environment
   /** Postgres may be away for a while (P2): who needs it is asked to come again. */
@@ -275,6 +284,7 @@ async function openServices(
     directory: keyDirectory,
     ...(settings.SECRET_BOX_KEY === undefined ? {} : { keyBase64: settings.SECRET_BOX_KEY }),
   })
+  const social = socialPort(core, drivers, settings, read)
   const services: Services = {
     shard: core.shard,
     program: core.program,
@@ -296,7 +306,8 @@ async function openServices(
       figures: (sinceMs) => read(() => payoutFigures(core.sql, sinceMs)),
     },
     payouts,
-    chat: new Chat(core.shard, core.program, newId),
+    chat: new Chat(core.shard, core.program, newId, social.reads.numberAt),
+    social,
     parked: parkedRows(core, read),
     tokens: new Tokens({ signer: keys, keys, issuer: PRODUCT, audience: TOKEN_AUDIENCE, clock: now }),
     passwords: await Passwords.create({}),

@@ -122,6 +122,9 @@ export const settingsSchema = z.object({
     .optional()
     .describe('Translate messages with Google Cloud Translation; without it nothing is translated.'),
   GOOGLE_TRANSLATE_BASE_URL: baseUrl('https://translation.googleapis.com').describe('Where Google’s API is.'),
+  TRANSLATION_LANGUAGES: list
+    .prefault('en,es,pt')
+    .describe('Languages that messages are translated into, as Google names them, comma-separated.'),
   EMOTES: z
     .enum(['7tv', 'off'])
     .default('7tv')

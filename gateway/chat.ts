@@ -39,6 +39,8 @@ export class Chat {
     readonly engine: EnginePort,
     readonly program: LoyaltyProgram,
     private readonly newId: () => string,
+    /** What memory does not know any more. */
+    private readonly coldNumberAt: (channelId: string, offset: number) => Promise<number | null>,
   ) {}
 
   /** The chat knows the member as they are now. */
@@ -59,8 +61,10 @@ export class Chat {
     return this.engine.query(this.program.chat.queries.channels, { userId })
   }
 
-  post(who: Principal, channelId: string, body: MessageBody): Promise<Posted> {
+  /** Sent twice with one `client_id`, or else with one `key`, it is posted once. */
+  post(who: Principal, channelId: string, body: MessageBody, key?: string): Promise<Posted> {
     const { text, media, reply_to: replyTo = null, language = null, client_id: clientId = null } = body
+    const once = clientId ?? key
     return this.engine.execute(this.program.chat.commands.chat.post, {
       args: {
         messageId: this.newId(),
@@ -68,7 +72,7 @@ export class Chat {
         media: { type: media?.type ?? 'none', url: media?.url ?? null, code: media?.code ?? null },
       },
       who,
-      ...(clientId === null ? {} : { key: `chat:${clientId}`, fingerprint: digestOf({ channelId, ...body }) }),
+      ...(once === undefined ? {} : { key: `chat:${once}`, fingerprint: digestOf({ channelId, ...body }) }),
     })
   }
 
@@ -86,12 +90,18 @@ export class Chat {
 
   /** Everything up to an offset is read. Throws `offset_unknown` when it is too long ago to say what that was. */
   async read(who: Principal, channelId: string, offset: number) {
-    const number = await this.engine.query(this.program.chat.queries.numberAt, { channelId, offset })
+    const inMemory = await this.engine.query(this.program.chat.queries.numberAt, { channelId, offset })
+    const number = inMemory ?? (await this.coldNumberAt(channelId, offset))
     if (number === null) {
       throw new DomainError('unprocessable', 'offset_unknown', 'Nothing is known of this offset any more.', {
         field: 'offset',
       })
     }
+    return this.readTo(who, channelId, number)
+  }
+
+  /** Every message up to this number is read. */
+  readTo(who: Principal, channelId: string, number: number) {
     return this.engine.execute(this.program.chat.commands.chat.read, { args: { channelId, number }, who })
   }
 }

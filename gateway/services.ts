@@ -29,6 +29,7 @@ import type { Tokens } from './auth/tokens.js'
 import type { Chat } from './chat.js'
 import type { MailPort } from './mail/mail.js'
 import type { PayoutsPort } from './payouts-port.js'
+import type { SocialPort } from './social-port.js'
 
 /** Reads of what memory does not hold. */
 export interface ColdReads {
@@ -95,6 +96,7 @@ export interface Services {
   /** Null when payouts are off. */
   readonly payouts: PayoutsPort | null
   readonly chat: Chat
+  readonly social: SocialPort
   readonly parked: ParkedRowsPort
   readonly tokens: Tokens
   readonly passwords: Passwords

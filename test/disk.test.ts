@@ -38,6 +38,7 @@ async function startWithDisk(test: Test, dataDirectory: string, ports: CorePorts
     ADMIN_EMAIL: adminAccount.email,
     ADMIN_PASSWORD: adminAccount.password,
     DISK_CHECK_INTERVAL_MS: '5',
+    EMOTES: 'off',
     ...env,
   })
   const { log, lines } = recordingLog()

@@ -59,7 +59,8 @@ export class ServerProcess {
 function environmentOf(dataDirectory: string): NodeJS.ProcessEnv {
   const { npm_lifecycle_event: _, ...environment } = process.env
   for (const name of Object.keys(settingsSchema.shape)) delete environment[name]
-  return { ...environment, DATA_DIR: dataDirectory, PORT: '0', LOG_LEVEL: 'warn', PAYOUTS: 'off' }
+  const quiet = { PAYOUTS: 'off', EMOTES: 'off' }
+  return { ...environment, DATA_DIR: dataDirectory, PORT: '0', LOG_LEVEL: 'warn', ...quiet }
 }
 
 function announcedUrl({ stdout }: ChildProcess): Promise<string> {

@@ -85,7 +85,7 @@ export async function startSockets(t: TestScope, options: Partial<Options> = {})
     velocity: new ScanVelocity(),
     scansSoFar: 1_000,
     milestones: [{ every: 500, amount: 100_000_000n }],
-    chat: new Chat({ execute: nobodyThere, query: nobodyThere }, createBlakjaks(), () => 'id'),
+    chat: new Chat({ execute: nobodyThere, query: nobodyThere }, createBlakjaks(), () => 'id', nobodyThere),
     treasury: async () => [],
     metrics,
     log: { error: (context) => failures.push(context) },
