@@ -59,9 +59,8 @@ export interface PayoutWorldOptions {
   readonly signaturesMax?: number
   /** From so many queued payouts on they are paid together, by a contract of the wallet's own. */
   readonly batchAtLeast?: number
-  /** Instead of the batch contract's payer. */
+  /** Instead of the batch contract's payer, and of the wallet itself. */
   readonly disguisePayer?: (payer: BatchPayer) => BatchPayer
-  /** Instead of the wallet itself. */
   readonly disguise?: (chain: ChainWallet) => ChainWallet
 }
 
