@@ -5,8 +5,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import { signUpForm, username } from '../actors/account/commands.js'
 import { accountOpened, emailVerified, loggedIn, profileChanged } from '../actors/account/facts.js'
-import { userStandingChanged } from '../actors/user/facts.js'
-import { anonymous } from '../engine/command.js'
+import { administratorChanged, userStandingChanged } from '../actors/user/facts.js'
+import { anonymous, system } from '../engine/command.js'
 import { DAY, HOUR, startLoyalty, uuid } from './support/loyalty.js'
 
 t.test('BJ-T54 nobody is a member a day before turning 21', async (t) => {
@@ -241,3 +241,57 @@ t.test('BJ-T45 a suspended member is out at once, everywhere, until activated', 
     ['active', true],
   ])
 })
+
+t.test(
+  'A1 two administrators who remove each other: one remains; the system, a member and a used code remove nobody',
+  async (t) => {
+    const world = await startLoyalty()
+    const { makeAdministrator, removeAdministrator, beginTwoFactor, enableTwoFactor } = world.commands
+    const [boss, ann, bob] = [
+      await world.openMember({ isAdmin: true }),
+      await world.openMember(),
+      await world.openMember(),
+    ]
+    for (const each of [boss, ann]) {
+      await world.run(beginTwoFactor, { sealedSecret: 'sealed', backupHashes: [] }, each)
+      await world.run(enableTwoFactor, { step: 1 }, each)
+    }
+    const of = ({ userId }: { userId: string }, codeStep: number | null) => ({ userId, codeStep })
+    t.match(await world.refusal(makeAdministrator, of(ann, null), boss), { code: 'totp_invalid' })
+    t.match(
+      await world.refusal(makeAdministrator, of(ann, 2), ann),
+      { code: 'forbidden' },
+      'nobody makes themselves one',
+    )
+    const suspension = { userId: bob.userId, standing: 'suspended', reason: 'fraud' } as const
+    await world.run(world.commands.setStanding, suspension, boss)
+    t.match(await world.refusal(makeAdministrator, of(bob, 2), boss), { code: 'user_suspended' })
+    t.match(await world.refusal(makeAdministrator, of({ userId: 'nobody' }, 2), boss), { code: 'user_unknown' })
+    await world.run(makeAdministrator, of(ann, 2), boss)
+    await world.run(makeAdministrator, of(ann, 3), boss)
+    t.match(await world.refusal(removeAdministrator, of(ann, 3), boss), { code: 'totp_invalid' })
+    t.match(await world.refusal(removeAdministrator, of(boss, 4), boss), { code: 'administrator_self' })
+    t.match(await world.refusal(removeAdministrator, of(boss, null), system), { code: 'forbidden' })
+    t.match(await world.refusal(removeAdministrator, of(bob, 4), boss), { code: 'administrator_unknown' })
+
+    const suspendSelf = { ...suspension, userId: boss.userId }
+    t.match(await world.refusal(world.commands.setStanding, suspendSelf, boss), { code: 'administrator_self' })
+    const annAsAdmin = { ...ann, role: 'admin' } as const
+    const [first, second] = await Promise.allSettled([
+      world.run(removeAdministrator, of(ann, 4), boss),
+      world.run(removeAdministrator, of(boss, 2), annAsAdmin),
+    ])
+    t.match([first, second], [{ status: 'fulfilled' }, { status: 'rejected' }])
+    t.match(await world.refusal(removeAdministrator, of(boss, 2), annAsAdmin), { code: 'forbidden' })
+    t.same(
+      world
+        .facts(administratorChanged)
+        .map(({ userId, isAdmin, by }) => [userId === ann.userId, isAdmin, by === boss.userId]),
+      [
+        [true, true, true],
+        [true, false, true],
+      ],
+    )
+    t.match(await world.viewOf(boss), { isAdmin: true })
+  },
+)

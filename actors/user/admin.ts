@@ -25,6 +25,9 @@ export function userAdminCommands(user: UserActor, access: MemberAccess) {
     actors: adminAnd,
     handle: (turn, { userId, standing, reason }) => {
       const by = access.requireAdmin(turn)
+      if (by === userId) {
+        throw new DomainError('conflict', 'administrator_self', 'Another administrator has to do this to you.') // A1
+      }
       const ref = requireUser(turn, userId)
       turn.step(ref, { type: standing === 'suspended' ? 'suspended' : 'activated', by, reason })
       return null

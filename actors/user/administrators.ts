@@ -1,7 +1,8 @@
 /**
  * Who is an administrator.
  *
- * A1 One always remains: whoever takes it from another is one in the same turn, and nobody takes it from themselves.
+ * A1 One always remains who is not suspended: whoever takes it from another, or suspends them, is one in the same turn, and
+ *    nobody does it to themselves.
  */
 import { z } from 'zod'
 import { defineCommand, type Principal } from '../../engine/command.js'

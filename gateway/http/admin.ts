@@ -73,7 +73,10 @@ export function adminRoutes(services: Services): Route[] {
       reason: z.string().max(500).default(''),
     }),
     response: adminMember,
-    errors: [userUnknown],
+    errors: [
+      userUnknown,
+      { status: 409, code: 'administrator_self', when: 'Nobody suspends or activates themselves.' },
+    ],
     handle: async ({ params, body, principal: who }) => {
       const { tier, standing, reason } = body
       if (tier !== undefined) await shard.execute(commands.setTier, { args: { userId: params.id, tier }, who })
