@@ -147,7 +147,7 @@ function replyHalf(response: ServerResponse, fault: Fault, answer: Answer): void
 
 export const openAiKey = 'sk-test'
 
-/** Flags texts that speak of killing. */
+/** Flags texts that speak of killing, and most surely those of wiping out. */
 export function startOpenAi(t: TestScope, ...faults: Fault[]): Promise<ThirdParty> {
   const refusal = (status: number, message: string, code: string) => ({
     status,
@@ -155,10 +155,15 @@ export function startOpenAi(t: TestScope, ...faults: Fault[]): Promise<ThirdPart
   })
   const review = (text: string) => {
     const isViolent = /kill/.test(text)
+    const isWorse = /wipe out/.test(text)
+    const scores = { hate: 0.0075, violence: isViolent ? 0.96 : 0.001, 'violence/graphic': 0.02, illicit: null }
     return {
-      flagged: isViolent,
-      categories: { hate: false, violence: isViolent, 'violence/graphic': false, illicit: null },
-      category_scores: { hate: 0.0075, violence: isViolent ? 0.96 : 0.001, 'violence/graphic': 0.02, illicit: null },
+      flagged: isViolent || isWorse,
+      categories: {
+        ...{ hate: false, violence: isViolent, 'violence/graphic': false, illicit: null },
+        'hate/threatening': isWorse,
+      },
+      category_scores: { ...scores, 'hate/threatening': isWorse ? 0.98 : 0.001 },
       category_applied_input_types: { hate: ['text'], violence: ['text'], 'violence/graphic': ['text'], illicit: [] },
     }
   }
