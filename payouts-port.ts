@@ -85,6 +85,10 @@ export function payoutWarnings(payouts: Payouts | null, paused: ReadonlyMap<stri
     if (failuresInARow < FAILURES_TO_WARN) continue
     warnings.push(`Payouts of the pool ${pool} failed ${failuresInARow} times in a row: ${lastError ?? 'see the log'}.`)
   }
+  const { tracking, watching } = payouts?.members ?? {}
+  const failures = Math.max(tracking?.failuresInARow ?? 0, watching?.failuresInARow ?? 0)
+  if (failures >= FAILURES_TO_WARN)
+    warnings.push(`Members' wallets could not be followed ${failures} times in a row: see the log.`)
   return warnings
 }
 

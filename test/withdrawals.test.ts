@@ -164,6 +164,14 @@ t.test('on EVM', async (t) => {
     await round()
     t.equal(await world.stateOf(who, keccak256(own)), 'submitted', 'nobody has seen it')
     for (const raw of [own, ...others]) await send(raw)
+    const shown = await client.request({
+      method: 'eth_getTransactionByHash',
+      params: [keccak256(others[1] ?? '0x')],
+    } as never)
+    for (const node of evm.nodes) node.lie('eth_getTransactionByHash', () => shown)
+    await round()
+    t.match(await world.submitHash(who, keccak256(own)), { transfer: null }, 'those bytes have another hash')
+    for (const node of evm.nodes) node.mend()
     await round()
     t.equal(await world.stateOf(who, keccak256(own)), 'submitted')
     t.match(await world.submitHash(who, keccak256(own)), { transfer: { amount: 3n * DOLLAR, from: account.address } })

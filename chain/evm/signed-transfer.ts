@@ -15,7 +15,6 @@ import {
 import { type SignedTransfer, TRANSFER_AMOUNT_MAX } from '../../actors/withdrawal/transfer.js'
 import { DomainError } from '../../engine/errors.js'
 import { tokenAbi } from './contracts.js'
-import { NodeSilent } from './node-errors.js'
 
 /** A plain transfer takes 360; an access list may come with it. */
 const RAW_CHARACTERS_MAX = 8_192
@@ -38,17 +37,15 @@ export async function readTransfer(raw: string, chainId: number, token: Hex): Pr
   return { hash: keccak256(bytes), raw: bytes, from: await signerOf(bytes), to: getAddress(to), amount, validity }
 }
 
-/** The bytes of a transaction as a node shows it. Throws `NodeSilent` when it is not the one of that hash. */
-export function bytesShown(shown: unknown, hash: Hex): Hex {
-  let bytes: Hex
+/** The bytes of a transaction as a node shows it; null when they are not those of that hash, whatever it is then. */
+export function bytesShown(shown: unknown, hash: Hex): Hex | null {
   try {
     const { r, s, v, yParity, input: data, ...content } = formatTransaction(shown as RpcTransaction)
-    bytes = serializeTransaction({ ...content, data } as never, { r, s, v, yParity } as never)
+    const bytes = serializeTransaction({ ...content, data } as never, { r, s, v, yParity } as never)
+    return keccak256(bytes) === hash ? bytes : null
   } catch {
-    throw new NodeSilent('the answer is no transaction')
+    return null
   }
-  if (keccak256(bytes) === hash) return bytes
-  throw new NodeSilent(`the answer is another transaction than ${hash}, or of a type that is not known here`)
 }
 
 function parsed(bytes: TransactionSerialized) {

@@ -4,7 +4,6 @@ import type { SignedTransfer } from '../../actors/withdrawal/transfer.js'
 import { assert } from '../../engine/assert.js'
 import type { Observation } from '../chain.js'
 import type { Endpoints } from './endpoints.js'
-import { NodeSilent } from './node-errors.js'
 import { type Inquiry, observe, type Signed } from './observe.js'
 import type { Receipt } from './quantities.js'
 import { tokenTransferOf } from './receipts.js'
@@ -62,11 +61,11 @@ export async function findBytes(endpoints: Endpoints, hash: Hex): Promise<Hex | 
     try {
       await endpoint.mustBeOurs()
       const shown = await endpoint.one('eth_getTransactionByHash', [hash])
-      if (shown !== null) return bytesShown(shown, hash)
+      const bytes = shown === null ? null : bytesShown(shown, hash)
+      if (bytes !== null) return bytes
       isAnswered = true
     } catch (error) {
       failure = error
-      if (error instanceof NodeSilent) endpoint.fail(error.message)
     }
   }
   if (isAnswered) return null

@@ -39,9 +39,8 @@ export class Tracker {
     this.counts.rounds += 1
     const open = await core.open(this.#after, LOOKED_AT_ONCE)
     this.#after = open.length < LOOKED_AT_ONCE ? null : (open.at(-1)?.withdrawalId ?? null)
-    const reports: WithdrawalReport[] = []
-    for (const each of open) if (each.transfer === null) reports.push(...(await this.#identify(each)))
-    reports.push(...(await this.#follow(open.filter(isKnown))))
+    const identified = await Promise.all(open.filter((each) => !isKnown(each)).map((each) => this.#identify(each)))
+    const reports = [...identified.flat(), ...(await this.#follow(open.filter(isKnown)))]
     if (reports.length > 0) await core.report(reports)
     return open.length
   }
