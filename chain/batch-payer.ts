@@ -1,4 +1,5 @@
 /** What the payout pipeline needs of a chain that can pay many payees in one transaction, besides `ChainWallet`. */
+import { assert } from '../engine/assert.js'
 import type { Observation, SignedTransaction, Transfer } from './chain.js'
 
 export type BatchPayment = Pick<Transfer, 'payoutId' | 'to' | 'amount'>
@@ -6,6 +7,17 @@ export type BatchPayment = Pick<Transfer, 'payoutId' | 'to' | 'amount'>
 export type BatchAction =
   | { readonly kind: 'allow'; readonly amount: bigint }
   | { readonly kind: 'pay'; readonly payments: readonly BatchPayment[] }
+
+/** What it takes to pay these, in this order: whatever is left of the last allowance, it is set anew. */
+export function batchActions(payments: readonly BatchPayment[]): readonly [BatchAction, BatchAction, BatchAction] {
+  assert(new Set(payments.map(({ payoutId }) => payoutId)).size === payments.length, 'a payout is in it twice')
+  const sum = payments.reduce((total, { amount }) => total + amount, 0n)
+  return [
+    { kind: 'allow', amount: 0n },
+    { kind: 'allow', amount: sum },
+    { kind: 'pay', payments },
+  ]
+}
 
 /** An action that was decided. */
 export interface BatchStep {

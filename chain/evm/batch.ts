@@ -2,7 +2,7 @@
  * Pays many payees in one transaction, through the contract BatchPayout. A distribution is a few actions, each with a
  * nonce of its own: the contract is allowed to take the sum, then it pays. They may all be signed and sent at once.
  *
- * D1 The allowance is never more than the distribution needs; Tether wants it to be 0 before it is set.
+ * D1 An allowance is set to what its payments need, after it was set to 0, as Tether wants it.
  * D2 Each payout has its own outcome, and the contract pays an id only once. A payout that failed may be paid in another
  *    way: that needs every node, as a failed transfer does.
  *
@@ -51,8 +51,6 @@ export interface BatchPayerOptions {
   readonly fees?: FeePolicy
 }
 
-export type { BatchPayment, BatchStep, OpenBatchStep } from '../batch-payer.js'
-
 export class EvmBatchPayer implements BatchPayer {
   readonly contract: Hex
   readonly #wallet: Hex
@@ -65,20 +63,6 @@ export class EvmBatchPayer implements BatchPayer {
     this.#wallet = getAddress(options.address)
     this.#token = getAddress(options.token)
     this.#policy = options.fees ?? defaultFeePolicy(options.endpoints.chainId)
-  }
-
-  /** What it takes to pay these, in this order. Ask when no other distribution is under way. */
-  async plan(payments: readonly BatchPayment[]): Promise<readonly BatchAction[]> {
-    assert(new Set(payments.map(({ payoutId }) => payoutId)).size === payments.length, 'a payout is in it twice')
-    const allowed = await this.options.endpoints.read((node) => this.#allowance(node))
-    const needed = payments.reduce((sum, { amount }) => sum + amount, 0n)
-    const actions: BatchAction[] = []
-    if (allowed !== needed && allowed !== 0n) actions.push({ kind: 'allow', amount: 0n }) // D1
-    if (allowed !== needed && needed !== 0n) actions.push({ kind: 'allow', amount: needed })
-    for (let i = 0; i < payments.length; i += PAYMENTS_PER_BATCH_MAX) {
-      actions.push({ kind: 'pay', payments: payments.slice(i, i + PAYMENTS_PER_BATCH_MAX) })
-    }
-    return actions
   }
 
   async check(): Promise<void> {
@@ -129,15 +113,6 @@ export class EvmBatchPayer implements BatchPayer {
       .filter((transfer) => transfer !== null && transfer.from === this.#wallet)
     const isSame = paid.every(({ to, amount }, i) => moved[i]?.to === getAddress(to) && moved[i].amount === amount)
     return !status || (isSame && moved.length === paid.length)
-  }
-
-  async #allowance(node: Endpoint): Promise<bigint> {
-    const data = encodeFunctionData({
-      abi: tokenAbi,
-      functionName: 'allowance',
-      args: [this.#wallet, this.contract],
-    })
-    return read.amount(await node.one('eth_call', [{ to: this.#token, data }, 'latest']))
   }
 
   /** A contract of another wallet or token would take the allowance and pay nobody, or with the wrong money. */

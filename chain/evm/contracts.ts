@@ -27,7 +27,6 @@ export const tokenAbi = parseAbi([
   'function approve(address spender, uint256 value)',
   'function decimals() view returns (uint8)',
   'function balanceOf(address owner) view returns (uint256)',
-  'function allowance(address owner, address spender) view returns (uint256)',
   'event Transfer(address indexed from, address indexed to, uint256 value)',
 ])
 

@@ -12,7 +12,13 @@ import { PAYOUTS_PER_TURN_MAX, type PreparedPayout, type Report } from '../../ac
 import type { Pool } from '../../actors/treasury/facts.js'
 import { assert } from '../../engine/assert.js'
 import { DomainError } from '../../engine/errors.js'
-import type { BatchAction, BatchPayer, OpenBatchStep, PayoutOutcome } from '../batch-payer.js'
+import {
+  type BatchAction,
+  type BatchPayer,
+  batchActions,
+  type OpenBatchStep,
+  type PayoutOutcome,
+} from '../batch-payer.js'
 import {
   type ChainWallet,
   type Observation,
@@ -72,14 +78,13 @@ export class Distributor {
     const { distributionId, contract, shares, steps, state } = distribution
     const amount = shares.reduce((sum, share) => sum + share.amount, 0n)
     const payments = shares.map(({ transferId, to, amount }) => ({ payoutId: transferId, to, amount }))
+    const actions = batchActions(payments)
     return steps.flatMap(({ kind, nonce, signed, mined, isOver }, index): OutgoingStep | never[] => {
       if (isOver) return []
       const id = `${distributionId}.${kind}`
       const out = state === 'prepared' || mined === null ? state : 'mined'
       const asPayout = { payoutId: id, transferId: id, state: out, to: contract, amount, nonce, signed, mined }
-      const action =
-        kind === 'pay' ? { kind, payments } : { kind: 'allow' as const, amount: kind === 'allow' ? amount : 0n }
-      return { ...asPayout, distribution: null, of: distribution, index, action }
+      return { ...asPayout, distribution: null, of: distribution, index, action: at(actions, index) }
     })
   }
 
