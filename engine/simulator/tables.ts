@@ -14,6 +14,7 @@ const primaryKeys: Readonly<Record<string, readonly string[]>> = {
   comps: ['id'],
   qr_batches: ['id'],
   social_channels: ['id'],
+  chat_reports: ['id'],
   ledger_entries: ['seq', 'line'],
 }
 
