@@ -21,6 +21,7 @@ import {
   history,
   keepTranslation,
   numberAt,
+  openMemberReport,
   openReports,
   silencesOf,
   translations,
@@ -68,6 +69,7 @@ export function socialPort(
     reads: {
       history: (page) => read(() => history(sql, page)),
       openReports: (page) => read(() => openReports(sql, page)),
+      openMemberReport: (reportId) => read(() => openMemberReport(sql, reportId)),
       silencesOf: (userId, page) => read(() => silencesOf(sql, userId, page)),
       auditLog: (filter) => read(() => auditLog(sql, filter)),
       numberAt: (channelId, offset) => read(() => numberAt(sql, channelId, offset)),

@@ -20,6 +20,8 @@ export interface SocialReads {
   }): Promise<readonly { readonly message: Message }[]>
   /** What waits for a moderator, longest waiting first. */
   openReports(page: { readonly after?: AfterFact; readonly limit: number }): Promise<readonly ReportRow[]>
+  /** Whom an open report of a member is about; null when there is none of this id. */
+  openMemberReport(reportId: string): Promise<string | null>
   silencesOf(userId: string, page: NewestFirst): Promise<readonly SilenceRow[]>
   auditLog(
     filter: NewestFirst & { readonly by?: string; readonly resource?: { readonly type: string; readonly id: string } },

@@ -232,10 +232,18 @@ t.test(
     const one = await admin.get('/v1/admin/social/queue?limit=1')
     t.match(one, { status: 200, body: { next_cursor: null } })
     t.match(await ben.post(`/v1/social/users/${ann.user.id}/report`, { because: 'impostor' }), { status: 201 })
-    await until('the report of a member is in the queue', async () => {
-      const { body } = await admin.get('/v1/admin/social/queue')
-      return body.reports.some(({ user_id, message }: Told) => user_id === ann.user.id && message === null)
-    })
+    const reportsOfMembers = async (): Promise<Told[]> => {
+      const { body } = await admin.get('/v1/admin/social/queue?limit=100')
+      return body.reports.filter(({ message }: Told) => message === null)
+    }
+    await until('the report of a member is in the queue', async () => (await reportsOfMembers()).length === 1)
+    const [{ id, user_id } = {}] = await reportsOfMembers()
+    t.equal(user_id, ann.user.id)
+    const close = (report: string) => admin.post(`/v1/admin/social/reports/${report}/close`)
+    t.equal((await close(id)).status, 200)
+    await until('it is closed', async () => (await reportsOfMembers()).length === 0)
+    await refused(t, close(id), 404, 'report_unknown')
+    t.same(await actsOn('member', ann.user.id), ['chat.report_closed by admin'])
   },
 )
 

@@ -145,6 +145,12 @@ export const reportsClosed = defineFact(
   z.object({ messageId: z.string(), decision: z.enum(['kept', 'removed']), by: z.string() }),
 )
 
+/** Somebody looked at what was reported of a member, and dismissed it or did something about it. */
+export const memberReportClosed = defineFact(
+  'chat.member_report_closed',
+  z.object({ reportId: z.string(), userId: z.string(), by: z.string() }),
+)
+
 /** How far a member has read. */
 export const channelRead = defineFact(
   'chat.channel_read',

@@ -6,7 +6,7 @@ import type { Turn } from '../../engine/turn.js'
 import { channel, pinsSince } from './channel.js'
 import { theChannels } from './channel-list.js'
 import { chatter } from './chatter.js'
-import { reportsClosed, wordRule } from './facts.js'
+import { memberReportClosed, reportsClosed, wordRule } from './facts.js'
 import { message } from './message.js'
 import { chatterIn, moderatorRefs, requireModerator } from './rights.js'
 import type { ChatRules } from './rules.js'
@@ -170,6 +170,18 @@ export function moderationCommands(rules: ChatRules) {
     },
   })
 
+  /** A report of a member, not of a message, that is open: the caller has looked. */
+  const closeMemberReport = defineCommand({
+    name: 'chat.close_member_report',
+    input: z.object({ reportId: id, userId: id }),
+    who: 'admin',
+    actors: (_, who) => moderatorRefs(who),
+    handle: (turn, { reportId, userId }) => {
+      turn.emit(memberReportClosed.make({ reportId, userId, by: requireModerator(turn, turn.who) }))
+      return null
+    },
+  })
+
   const setWordRules = defineCommand({
     name: 'chat.set_word_rules',
     input: z.object({ rules: z.array(wordRule).max(rules.wordRulesMax) }),
@@ -201,6 +213,6 @@ export function moderationCommands(rules: ChatRules) {
 
   return {
     ...{ removeMessage, keepMessage, judge, pin, unpin },
-    ...{ timeOut, ban, unsilence, setWordRules, setEmotes },
+    ...{ timeOut, ban, unsilence, closeMemberReport, setWordRules, setEmotes },
   }
 }

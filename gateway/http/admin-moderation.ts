@@ -7,7 +7,7 @@ import { messageJson, messageSchema } from '../chat-json.js'
 import type { Services } from '../services.js'
 import { done, success } from './auth.js'
 import { cursorInvalid, isoOf, isoOrNull, paging } from './payout-json.js'
-import { because, enterAsModerator, knownMember, userId, userUnknown } from './social-common.js'
+import { because, enterAsModerator, knownMember, messageId, userId, userUnknown } from './social-common.js'
 import { defineRoute, type Route } from './toolkit/route.js'
 
 const params = z.object({ id: userId })
@@ -138,7 +138,8 @@ export function adminModerationRoutes(services: Services): Route[] {
     who: 'admin',
     tag: 'Social administration',
     summary: 'What was flagged or reported and not decided yet, longest waiting first',
-    description: 'Decide with `keep`, or by taking the message away. It may lag behind by some milliseconds.',
+    description:
+      'A message is decided by `keep`, or by taking it away; a report of a member by closing it. It may lag behind by some milliseconds.',
     query: z.object(paging),
     response: z.object({ reports: z.array(reportSchema), next_cursor: z.string().nullable() }),
     errors: [cursorInvalid],
@@ -147,6 +148,26 @@ export function adminModerationRoutes(services: Services): Route[] {
       const after = factOf(cursor)
       const rows = await social.reads.openReports({ limit, ...(after && { after }) })
       return { reports: rows.map(reportJson), next_cursor: cursorAfter(rows, limit) }
+    },
+  })
+
+  const closeReport = defineRoute({
+    method: 'POST',
+    path: '/v1/admin/social/reports/:id/close',
+    who: 'admin',
+    tag: 'Social administration',
+    summary: 'What was reported of a member is dealt with, or was nothing',
+    params: z.object({ id: messageId }),
+    response: done,
+    errors: [{ status: 404, code: 'report_unknown', when: 'No report of a member is open under this id.' }],
+    handle: async ({ params: { id: reportId }, principal: who }) => {
+      await enterAsModerator(services, who)
+      const about = await social.reads.openMemberReport(reportId)
+      if (about === null) {
+        throw new DomainError('not_found', 'report_unknown', 'No report of a member is open under this id.')
+      }
+      await shard.execute(moderation.closeMemberReport, { args: { reportId, userId: about }, who })
+      return success
     },
   })
 
@@ -187,7 +208,7 @@ export function adminModerationRoutes(services: Services): Route[] {
     },
   })
 
-  return [timeOut, ban, lift, silences, queue, auditLog]
+  return [timeOut, ban, lift, silences, queue, closeReport, auditLog]
 }
 
 function reportJson(report: ReportRow): z.output<typeof reportSchema> {

@@ -2,6 +2,7 @@ import {
   channelChanged,
   type Message,
   memberMentioned,
+  memberReportClosed,
   memberSilenced,
   memberUnsilenced,
   messageChanged,
@@ -98,6 +99,13 @@ const reports = insertInto('chat_reports', {
   because: 'text',
   reported_by: 'text',
   reported_at: 'time',
+})
+
+const closedReports = patchOf('chat_reports', ['id'], {
+  id: 'text',
+  decision: 'text',
+  closed_by: 'text',
+  closed_at: 'time',
 })
 
 /** Each report is closed by the first decision that follows it. */
@@ -234,7 +242,7 @@ function profileRow({ profile, isActive, epoch }: ReturnType<typeof channelChang
 export const chatArea: Area = {
   targets: [
     ...[channels, channelChanges, messages, changedMessages, pins, reactions],
-    ...[reports, decisions, silences, auditLog, notifications],
+    ...[reports, closedReports, decisions, silences, auditLog, notifications],
   ],
   deltas: {},
   facts: {
@@ -293,6 +301,10 @@ export const chatArea: Area = {
     ...onFact(reportsClosed, ({ messageId, decision, by }, source, batch) => {
       decide(decision, messageId, by, source, batch)
       audit(source, batch, { by, action: 'chat.reports_closed', on: ['message', messageId], changes: { decision } })
+    }),
+    ...onFact(memberReportClosed, ({ reportId: id, userId, by }, source, batch) => {
+      batch.patch(closedReports, { id, decision: 'kept', closed_by: by, closed_at: source.at })
+      audit(source, batch, { by, action: 'chat.report_closed', on: ['member', userId], changes: { reportId: id } })
     }),
     ...onFact(wordRulesSet, ({ rules, by }, source, batch) =>
       audit(source, batch, { by, action: 'chat.word_rules_set', on: ['chat', 'word_rules'], changes: { rules } }),

@@ -85,6 +85,13 @@ interface StoredReport {
   readonly reported_at: Date
 }
 
+/** Whom an open report of a member is about; null when there is none of this id. */
+export async function openMemberReport(sql: Sql, reportId: string): Promise<string | null> {
+  const [report] = await sql<{ user_id: string | null }[]>`
+    select user_id from chat_reports where id = ${reportId} and message_id is null and closed_at is null`
+  return report?.user_id ?? null
+}
+
 interface NewestFirst {
   /** The page begins before this fact; without it with the newest. */
   readonly before?: AfterFact
