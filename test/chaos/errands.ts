@@ -48,6 +48,12 @@ export class Errands {
     return refused
   }
 
+  /** Another login on the same device would end this one. */
+  get admin(): Client {
+    if (this.#admin === undefined) throw new Error('nobody is logged in')
+    return this.#admin
+  }
+
   async logIn(): Promise<void> {
     this.#admin = await logInAdmin(this.site)
   }
@@ -86,14 +92,13 @@ export class Errands {
   }
 
   async #ask({ kind, reference, amount, userId, tier }: Errand) {
-    if (this.#admin === undefined) throw new Error('nobody is logged in')
     switch (kind) {
       case 'fund':
-        return this.#admin.post('/v1/admin/treasury/fund', { pool: 'member', amount: usdt(amount), reference })
+        return this.admin.post('/v1/admin/treasury/fund', { pool: 'member', amount: usdt(amount), reference })
       case 'sale':
-        return this.#admin.post('/v1/admin/volume', { tins: Number(amount), reference })
+        return this.admin.post('/v1/admin/volume', { tins: Number(amount), reference })
       case 'tier':
-        return this.#admin.put(`/v1/admin/users/${userId}`, { tier })
+        return this.admin.put(`/v1/admin/users/${userId}`, { tier })
     }
   }
 }

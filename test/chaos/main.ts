@@ -2,24 +2,37 @@
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
 import { count } from '../../cli/options.js'
-import { withProgress } from '../../cli/progress.js'
-import { Random } from '../../engine/simulator/random.js'
 import { root } from '../support/server.js'
-import { type Phase, PhaseFailed, Report } from './phase.js'
+import type { Phase } from './phase.js'
 import { both } from './phases/both.js'
 import { disk } from './phases/disk.js'
 import { journal } from './phases/journal.js'
 import { kill } from './phases/kill.js'
 import { lag } from './phases/lag.js'
 import { outage } from './phases/outage.js'
+import { payouts } from './phases/payouts.js'
 import { poison } from './phases/poison.js'
 import { postgres } from './phases/postgres.js'
 import { sigterm } from './phases/sigterm.js'
 import { startup } from './phases/startup.js'
-import { type PhaseResult, resultOf, summaryOf, tableOf, write } from './report.js'
-import { Scope } from './scope.js'
+import { wallets } from './phases/wallets.js'
+import { type PhaseResult, summaryOf, tableOf, write } from './report.js'
+import { leaveNothingBehind, runPhase } from './run-phase.js'
 
-const phases: readonly Phase[] = [kill, postgres, both, startup, sigterm, outage, lag, poison, disk, journal]
+const phases: readonly Phase[] = [
+  kill,
+  postgres,
+  both,
+  startup,
+  sigterm,
+  outage,
+  lag,
+  poison,
+  disk,
+  journal,
+  payouts,
+  wallets(),
+]
 
 interface Options {
   readonly only?: readonly Phase[]
@@ -55,47 +68,13 @@ const options = new Command('chaos')
   .parse()
   .opts<Options>()
 
-const open = new Set<Scope>()
-process.once('SIGINT', () => void leave(130))
-process.once('SIGTERM', () => void leave(143))
-process.once('uncaughtException', (error) => {
-  process.stderr.write(`${error.stack}\n`)
-  void leave(1)
-})
-
-/** Leaves no process behind. */
-async function leave(code: number): Promise<void> {
-  for (const scope of open) await scope.close()
-  process.exit(code)
-}
-
-async function runPhase(phase: Phase, seed: number): Promise<PhaseResult> {
-  const scope = new Scope()
-  open.add(scope)
-  const startedAt = performance.now()
-  const cycles = options.cycles ?? phase.cycles
-  let report = new Report(() => {})
-  const keep = () => options.keep === true || report.failures.length > 0
-  try {
-    await withProgress(`${phase.name.padEnd(10)} ${phase.what}`, cycles, async (to) => {
-      report = new Report(to)
-      await phase.run({ cycles, seed, random: new Random(seed, phase.name), scope, keep, report })
-    })
-  } catch (error) {
-    if (!(error instanceof PhaseFailed))
-      report.failures.push(error instanceof Error ? String(error.stack) : String(error))
-  }
-  if (report.failures.length > 0) process.stderr.write(`${report.serverErrors}\n`)
-  await scope.close()
-  open.delete(scope)
-  for (const failure of report.failures) process.stderr.write(`FAILED ${phase.name}: ${failure}\n`)
-  if (keep() && report.folder !== '') process.stderr.write(`The data is kept in ${report.folder}\n`)
-  return resultOf(phase.name, phase.what, seed, report, (performance.now() - startedAt) / 1_000)
-}
-
+leaveNothingBehind()
 const { seed, only = phases } = options
 const results: PhaseResult[] = []
-for (const phase of only) results.push(await runPhase(phase, seed))
+for (const phase of only) {
+  const { cycles = phase.cycles, keep = false } = options
+  results.push(await runPhase(phase, { seed, cycles, keepsAll: keep }))
+}
 const summary = summaryOf(results)
 process.stdout.write(`\n${tableOf(summary)}\n\nSeed ${seed}, ${results[0]?.commit}, ${summary.machine}\n`)
 const isWhole = options.only === undefined && options.cycles === undefined

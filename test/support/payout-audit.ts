@@ -16,10 +16,15 @@ export interface Audit {
   readonly settled: number
   /** Failed, cancelled or held for a person. */
   readonly unpaid: number
+  /** Between the chain and the ledger, beyond what was stolen. */
+  readonly difference: bigint
 }
 
-/** `began` is what the wallet held on chain before it paid anything. */
-export async function audit(world: PayoutWorld, began: bigint): Promise<Audit> {
+/**
+ * `began` is what the wallet held on chain before it paid anything. What was `stolen` with its key is told as exactly that
+ * difference, and is the only one.
+ */
+export async function audit(world: PayoutWorld, began: bigint, stolen = 0n): Promise<Audit> {
   const problems: string[] = []
   const must = (isSo: boolean, what: string) => void (isSo || problems.push(what))
   const requested = world.facts(payoutRequested)
@@ -47,15 +52,16 @@ export async function audit(world: PayoutWorld, began: bigint): Promise<Audit> {
   must(new Set(settlements).size === settlements.length, 'a payout was settled twice')
   const stand = await world.stand()
   const onChain = (await world.chain.holdings()).asset
-  must(onChain === began - paid, `sum on chain: ${began - onChain} left the wallet and ${paid} was settled`)
+  must(onChain === began - paid - stolen, `sum on chain: ${began - onChain} left the wallet and ${paid} was settled`)
   must(stand.paid === paid, `the ledger says that ${stand.paid} was paid and the payouts ${paid}`)
   must(stand.held === held, `the ledger holds ${stand.held} for payouts of ${held}`)
   must(stand.pausedBecause === null, `the wallet is paused: ${stand.pausedBecause}`)
   problems.push(...(await nonceProblems(world)))
   const { status } = await world.oversight.reconcile('continuous')
-  const difference = world.facts(treasuryReconciled).at(-1)?.difference
-  must(status === 'balanced' && difference === 0n, `reconciled: ${status}, difference ${difference}`)
-  return { problems, settled, unpaid: requested.length - settled }
+  const difference = (world.facts(treasuryReconciled).at(-1)?.difference ?? 0n) + stolen
+  const expected = stolen === 0n ? 'balanced' : 'discrepancy'
+  must(status === expected && difference === 0n, `reconciled: ${status}, difference ${difference}`)
+  return { problems, settled, unpaid: requested.length - settled, difference }
 }
 
 /** S2: every nonce that was used belongs to one payout, and none is missing. */

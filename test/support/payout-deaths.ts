@@ -6,6 +6,12 @@ const effects = /prepare|distribute$|report|bind|sign|replace|broadcast|watch$|r
 /** What the core decides: half of the deaths before it took effect lose it on its way to the disk. */
 const writes = /^(core\.(prepare|distribute$|report|bind)|oversight\.(watch|reconcile|takeSnapshot)$)/
 
+/** How the process can die there, each as likely as the others. */
+export function deathsAt(step: string): readonly Death[] {
+  if (writes.test(step)) return ['before', 'undurable', 'after']
+  return effects.test(step) ? ['before', 'after'] : ['before']
+}
+
 /** A repeatable stream of numbers from 0 to 1. */
 export function drawing(seed: number): () => number {
   let state = seed
