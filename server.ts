@@ -32,6 +32,7 @@ import { codeRoutes } from './gateway/http/codes.js'
 import { createMailing } from './gateway/http/mailing.js'
 import { payoutMails } from './gateway/http/payout-mails.js'
 import { scanRoutes, submitScan } from './gateway/http/scans.js'
+import { socketDocsRoutes } from './gateway/http/socket-docs.js'
 import { ClientAddresses } from './gateway/http/toolkit/client-address.js'
 import { defaultRateRules, RateLimiter } from './gateway/http/toolkit/rate-limit.js'
 import { createHttpServer } from './gateway/http/toolkit/server.js'
@@ -135,6 +136,7 @@ async function serve(
       ...adminTreasuryRoutes(services),
       ...adminCampaignRoutes(services),
       ...adminParkedRoutes(services),
+      ...socketDocsRoutes({ title: PRODUCT, version: VERSION }),
     ],
     authenticate: (token) => services.tokens.verifyAccess(token),
     limits,
@@ -173,7 +175,7 @@ async function serve(
     limitLoopback: rateLimitLoopback,
     allowedOrigins: settings.ALLOWED_ORIGINS,
   })
-  servePages(http.app)
+  servePages(http.app, Object.values(core.program.rules.chat.mediaHosts).flat())
   core.shard.subscribe((record) => sockets.publish(record))
   core.shard.subscribe(payoutMails(services, mailing, settings.ADMIN_EMAIL))
   exposeGauges(metrics, core, services)

@@ -1,6 +1,8 @@
 // Hunts, with real clients against the whole server: a message skipped or shown twice, a room somebody has no right to, a
 // refusal that still tells others, a position that means something else after a restart.
+import assert from 'node:assert/strict'
 import t from 'tap'
+import { chatCommandSchemas, chatEventSchemas, refusalSchema } from '../gateway/sockets/chat-events.js'
 import {
   connectSocket,
   logInAdmin,
@@ -19,8 +21,20 @@ const admin = await logInAdmin(site)
 const ann = await signUp(site, 'ann')
 const ben = await signUp(site, 'ben')
 
-const ask = (socket: ToldSocket, event: string, payload: object): Promise<Told> => socket.emitWithAck(event, payload)
-const enter = (scope: Parameters<typeof connectSocket>[0], who: { readonly token: string }) => connectSocket(scope, site, '/social/ws', who.token)
+/** The answer, which is as the AsyncAPI document says. */
+async function ask(socket: ToldSocket, event: string, payload: object): Promise<Told> {
+  const answer = await socket.emitWithAck(event, payload)
+  const described = chatCommandSchemas[event as keyof typeof chatCommandSchemas]
+  const schema = answer.error === undefined && described !== undefined ? described.ack : refusalSchema
+  assert.deepEqual(schema.parse(answer), answer)
+  return answer
+}
+const sockets: ToldSocket[] = []
+async function enter(scope: Parameters<typeof connectSocket>[0], who: { readonly token: string }) {
+  const socket = await connectSocket(scope, site, '/social/ws', who.token)
+  sockets.push(socket)
+  return socket
+}
 const setTier = (who: Member, tier: string | null) => admin.put(`/v1/admin/users/${who.user.id}`, { tier })
 let texts = 0
 const unlike = () => `message ${++texts}`
@@ -172,4 +186,24 @@ t.test('X1 a server killed with -9 comes back with the same streams', async (t) 
     [said.id],
   )
   t.equal(back.offset, before.offset + 1)
+})
+
+t.test('every event that was told is as the AsyncAPI document says', async (t) => {
+  const seen = new Set<string>()
+  for (const { event, data } of sockets.flatMap(({ told }) => told)) {
+    seen.add(event)
+    assert.deepEqual(chatEventSchemas[event as keyof typeof chatEventSchemas].parse(data), data)
+  }
+  const always = ['message:new', 'message:changed', 'message:deleted', 'reaction:changed', 'channel:closed', 'mention']
+  for (const event of always) t.ok(seen.has(event), `${event} was told`)
+  const { body } = await admin.get('/asyncapi.json')
+  t.equal(body.asyncapi, '3.0.0')
+  const count = Object.keys(chatEventSchemas).length + Object.keys(chatCommandSchemas).length
+  t.equal(Object.keys(body.operations).length, count, 'each event and each command is in it')
+  for (const [, path = ''] of JSON.stringify(body).matchAll(/"\$ref":"#\/([^"]+)"/g)) {
+    t.ok(
+      path.split('/').reduce((at: Told | undefined, step) => at?.[step], body),
+      `${path} is there`,
+    )
+  }
 })

@@ -7,7 +7,8 @@ import type {
   messageChanged,
   messagePosted,
 } from '../../actors/chat/facts.js'
-import { type ChannelJson, channelJson, type MessageJson, messageJson } from '../chat-json.js'
+import { channelJson, messageJson } from '../chat-json.js'
+import type { ChannelEvent } from './chat-events.js'
 import type { Position } from './stream.js'
 
 export type ChannelFact = ReturnType<
@@ -16,61 +17,6 @@ export type ChannelFact = ReturnType<
 export type MemberChatFact = ReturnType<
   typeof memberMentioned.make | typeof memberSilenced.make | typeof memberUnsilenced.make
 >
-
-/** What every event of a channel carries: the offset is one more than that of the event before (X1). */
-interface InChannel extends Position {
-  readonly channel: string
-}
-
-export interface ChatEvents {
-  'message:new': (message: MessageJson & InChannel) => void
-  /** Edited, or looked at by a moderator: the whole message. */
-  'message:changed': (message: MessageJson & InChannel) => void
-  'message:deleted': (deleted: InChannel & { readonly id: string; readonly by_moderator: boolean }) => void
-  'reaction:changed': (
-    reaction: InChannel & {
-      readonly id: string
-      readonly emoji: string
-      readonly count: number
-      readonly user_id: string
-      readonly on: boolean
-    },
-  ) => void
-  'pin:changed': (
-    pin: InChannel & { readonly id: string; readonly pinned: boolean; readonly message: MessageJson },
-  ) => void
-  'channel:changed': (channel: ChannelJson & InChannel) => void
-  /** The client is not in the channel any more. */
-  'channel:closed': (closed: { readonly channel: string; readonly code: string }) => void
-  /** How many members are in a channel, and some of them. */
-  presence: (presence: { readonly channel: string; readonly count: number; readonly sample: readonly string[] }) => void
-  typing: (typing: { readonly channel: string; readonly user_id: string; readonly username: string }) => void
-  /** To the member concerned. */
-  moderation: (moderation: {
-    readonly action: 'muted' | 'timed_out' | 'banned' | 'lifted'
-    readonly until: string | null
-    readonly because: string | null
-  }) => void
-  mention: (mention: {
-    readonly channel: string
-    readonly id: string
-    readonly because: 'mention' | 'reply'
-    readonly by: { readonly id: string; readonly username: string }
-  }) => void
-}
-
-export type ChannelEventName =
-  | 'message:new'
-  | 'message:changed'
-  | 'message:deleted'
-  | 'reaction:changed'
-  | 'pin:changed'
-  | 'channel:changed'
-
-/** One thing that happened in a channel, as it is sent. */
-export type ChannelEvent = {
-  [Name in ChannelEventName]: { readonly event: Name; readonly data: Parameters<ChatEvents[Name]>[0] }
-}[ChannelEventName]
 
 export function channelEvent(fact: ChannelFact, epoch: string): ChannelEvent {
   const { channelId: channel, offset } = fact
@@ -85,7 +31,10 @@ export function channelEvent(fact: ChannelFact, epoch: string): ChannelEvent {
   }
 }
 
-function messageEvent(fact: ReturnType<typeof messageChanged.make>, at: InChannel): ChannelEvent {
+function messageEvent(
+  fact: ReturnType<typeof messageChanged.make>,
+  at: Position & { readonly channel: string },
+): ChannelEvent {
   const { message, change, by, emoji, isOn } = fact
   const { messageId: id } = message
   if (message.deletedAt !== null) {

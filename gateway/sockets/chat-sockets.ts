@@ -78,7 +78,7 @@ export class ChatSockets {
   readonly #epochs = new Map<string, string>()
   readonly #typing = new Map<string, TokenBucket>()
   readonly #joined = new Map<string, Joined>()
-  #cancelQuarter: () => void
+  #cancelQuarter = () => {}
 
   constructor(options: ChatSocketsOptions) {
     this.#options = options
@@ -87,7 +87,6 @@ export class ChatSockets {
     this.#presence = new Presence(options.environment, (channel, count, sample) => {
       options.namespace.to(roomOf(channel)).emit('presence', { channel, count, sample })
     })
-    this.#cancelQuarter = this.#awaitQuarter()
   }
 
   gauges() {
@@ -147,11 +146,13 @@ export class ChatSockets {
     assert(member !== undefined, 'only members enter the chat')
     const { principal } = member
     this.#joined.set(socket.id, { channels: new Set(), username: '' })
+    if (this.#joined.size === 1) this.#awaitQuarter()
     void socket.join(roomOfMember(principal.userId))
     socket.once('disconnect', () => {
       for (const channelId of this.#joined.get(socket.id)?.channels ?? [])
         this.#presence.leave(channelId, principal.userId)
       this.#joined.delete(socket.id)
+      if (this.#joined.size === 0) this.#cancelQuarter()
     })
     return this.#commands(socket, principal)
   }
@@ -255,11 +256,11 @@ export class ChatSockets {
   }
 
   /** BJ-T29 With the quarter nearly everybody's tier ends, and nothing else says so. */
-  #awaitQuarter(): () => void {
-    const { environment } = this.#options
-    return environment.wakeAt(quarterOf(environment.now()).endsAt, () => {
-      void this.#recheckAll([...this.#options.namespace.sockets.values()])
-      this.#cancelQuarter = this.#awaitQuarter()
+  #awaitQuarter(): void {
+    const { environment, namespace } = this.#options
+    this.#cancelQuarter = environment.wakeAt(quarterOf(environment.now()).endsAt, () => {
+      void this.#recheckAll([...namespace.sockets.values()])
+      this.#awaitQuarter()
     })
   }
 

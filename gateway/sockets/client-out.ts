@@ -4,7 +4,7 @@ import type { payoutSettled } from '../../actors/payout/facts.js'
 import type { compAwarded, scanAccepted, sessionClosed, TierName, tierChanged } from '../../actors/user/facts.js'
 import type { withdrawalCompleted } from '../../actors/withdrawal/facts.js'
 import { usdOf } from '../money.js'
-import type { ChatEvents } from './chat-out.js'
+import type { ChatEvents } from './chat-events.js'
 import type { Member } from './members.js'
 import type { Position } from './stream.js'
 

@@ -18,7 +18,7 @@ export class Presence {
 
   constructor(
     readonly environment: Pick<Environment, 'now' | 'wakeAt'>,
-    readonly tell: (channelId: string, count: number, sample: readonly string[]) => void,
+    readonly tell: (channelId: string, count: number, sample: string[]) => void,
   ) {}
 
   count(channelId: string): number {
