@@ -1,7 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { createBlakjaks } from '../actors/programs/blakjaks/program.js'
 import { parsePolicy } from '../chain/signer/policy.js'
+import { chatRoutes } from '../gateway/http/chat-routes.js'
+import type { Services } from '../gateway/services.js'
 import { settingsSchema } from '../settings.js'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -17,6 +20,7 @@ t.test('links between documents lead somewhere', async (t) => {
   for (const file of [
     'README.md',
     'docs/architecture.md',
+    'docs/chat.md',
     'docs/operating.md',
     'docs/payouts.md',
     'docs/decisions/README.md',
@@ -26,6 +30,17 @@ t.test('links between documents lead somewhere', async (t) => {
       await t.resolves(readFile(join(root, file, '..', target)), `${file} → ${target}`)
     }
   }
+})
+
+t.test('the refusals of the chat are documented as its routes declare them', async (t) => {
+  const routes = chatRoutes({ program: createBlakjaks() } as Services)
+  const declared = new Map(
+    routes.flatMap(({ errors = [] }) =>
+      errors.map(({ code, status, when }) => [code, `| \`${code}\` | ${status} | ${when} |`] as const),
+    ),
+  )
+  const [, shown = ''] = /<!-- codes -->\n(.*?)\n<!-- \/codes -->/s.exec(await read('docs/chat.md')) ?? []
+  t.strictSame(shown.split('\n').slice(2), [...declared.values()].toSorted())
 })
 
 t.test('the policy that is shown is one', async (t) => {
