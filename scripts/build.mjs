@@ -25,8 +25,8 @@ export async function build() {
     ...sources.flatMap((folder) => filesBelow(join(root, folder), isSource)),
     ...filesBelow(root, isSource).filter((file) => dirname(file) === root),
   ]
-  const pages = join(root, 'gateway', 'pages')
-  const newestPageSource = Math.max(0, ...filesBelow(pages, isSource).map(modifiedAt))
+  const pageSources = ['pages', 'client'].flatMap((folder) => filesBelow(join(root, 'gateway', folder), isSource))
+  const newestPageSource = Math.max(0, ...pageSources.map(modifiedAt))
   const stale = all.filter((file) =>
     isBrowserEntry(file)
       ? modifiedAt(outputOf(file)) < newestPageSource

@@ -6,7 +6,7 @@
  *    is at the position. B1 `messagesMax` are kept.
  */
 import type { MessageJson } from '../chat-json.js'
-import type { ChannelEvent } from '../sockets/chat-out.js'
+import type { ChannelEvent } from './events.js'
 
 export interface Position {
   readonly epoch: string

@@ -5,11 +5,12 @@
  *    answered by joining again with our position; events that come meanwhile are held. What was not heard of is caught
  *    up with, or the state is replaced. B1 See `HeldEvents`, `Outbox`, `MESSAGES_MAX`.
  */
-import type { ChannelEvent, ChatEvents } from '../sockets/chat-out.js'
+
 import { ChannelState, type ChatMessage, type JoinAnswer, type Position } from './channel-state.js'
 import type { Commands } from './commands.js'
 import { Emitter } from './emitter.js'
 import { asChatError, ChatError, isPassing, isUnheard } from './errors.js'
+import type { ChannelEvent, ChatEvents } from './events.js'
 import { HeldEvents } from './held-events.js'
 import { type Draft, Outbox, type PendingMessage, type Sent } from './outbox.js'
 import type { Timers } from './timers.js'

@@ -8,11 +8,12 @@
  *
  * X1 See `Channel`. X2 See `Link`. B1 `CHANNELS_MAX` channels at a time.
  */
-import type { ChannelEvent, ChannelEventName, ChatEvents } from '../sockets/chat-out.js'
+
 import { Channel } from './channel.js'
 import { Commands } from './commands.js'
 import { Emitter } from './emitter.js'
 import { ChatError, chatErrorOf, isRefusal } from './errors.js'
+import type { ChannelEvent, ChannelEventName, ChatEvents } from './events.js'
 import { Link, type LinkState } from './link.js'
 import { newClientId, realTimers, type Timers } from './timers.js'
 import { socketIoWire, type Wire } from './wire.js'

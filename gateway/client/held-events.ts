@@ -2,7 +2,7 @@
  * Events that came while they cannot be applied. B1 When there are more than `HELD_MAX`, only the last is kept: what is
  * missing is asked for.
  */
-import type { ChannelEvent } from '../sockets/chat-out.js'
+import type { ChannelEvent } from './events.js'
 
 const HELD_MAX = 500
 
