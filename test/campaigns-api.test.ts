@@ -29,6 +29,7 @@ async function restart(): Promise<{ url: string }> {
     ADMIN_EMAIL: adminAccount.email,
     ADMIN_PASSWORD: adminAccount.password,
     PAYOUTS: 'local-evm',
+    EMOTES: 'off',
     CHAIN_POLL_INTERVAL_MS: '100',
     CHAIN_CONFIRMATIONS: '3',
     RATE_LIMIT_MEMBER_PER_SECOND: '10000',

@@ -97,9 +97,17 @@ class Callers {
 }
 const callers = new Callers(await signUp(site, 'victim0'))
 
+const said: string[] = []
+for (const text of ['one', 'two', 'three']) {
+  const { body } = await admin.post('/v1/social/channels/general/messages', { text })
+  said.push(body.id)
+}
 const words: Words = {
   code: fc.constantFrom(...codes, 'ABCD-EFGH-JKLM'),
-  id: fc.constantFrom('', '').map(() => callers.victim),
+  id: fc.constantFrom('', '', 'general', 'announcements', ...said).map((id) => id || callers.victim),
+  emoji: fc.constantFrom('🎉', '👍', ':)'),
+  because: fc.constantFrom('spam', ''),
+  language: fc.constantFrom('en', 'es', 'xx'),
   user_id: fc.constantFrom('', '').map(() => callers.victim),
   batch_id: fc.constantFrom(1, 1, 2, 99),
   quantity: fc.constantFrom(1, 2, 50),

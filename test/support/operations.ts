@@ -41,6 +41,7 @@ export async function startOperations(test: Test) {
     ADMIN_EMAIL: adminAccount.email,
     ADMIN_PASSWORD: adminAccount.password,
     PAYOUTS: 'local-evm',
+    EMOTES: 'off',
     CHAIN_POLL_INTERVAL_MS: '100',
     CHAIN_CONFIRMATIONS: '3',
   })
