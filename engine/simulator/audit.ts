@@ -7,6 +7,7 @@ import { alarmId } from '../alarms.js'
 import { revive } from '../outcome.js'
 import type { TurnRecord } from '../record.js'
 import { Replay } from '../replay.js'
+import { Channels } from './chat-checks.js'
 import { Oracle, type OracleMember } from './loyalty-oracle.js'
 import { storiesOfOracle, storiesOfRecords, storyOfScan } from './loyalty-stories.js'
 import { smallProgram } from './program.js'
@@ -33,11 +34,13 @@ export class Audit {
   readonly #deliveries: Deliveries
   readonly #ledger: Ledger
   readonly #telling: Telling
+  readonly #channels: Channels
 
   constructor(readonly story: Story) {
     this.#deliveries = new Deliveries(story)
     this.#ledger = new Ledger(story)
     this.#telling = new Telling(story)
+    this.#channels = new Channels(story)
   }
 
   /** Takes the records up to the last one given. */
@@ -51,6 +54,7 @@ export class Audit {
       this.#deliveries.take(record)
       this.#ledger.take(record)
       this.#telling.take(record)
+      this.#channels.take(record)
     }
     const [expected, found] = [storiesOfOracle(this.#telling.oracle), storiesOfRecords(records)]
     for (const name of Object.keys(expected) as (keyof typeof expected)[]) {

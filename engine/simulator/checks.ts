@@ -9,6 +9,7 @@ import { defineQuery } from '../command.js'
 import { revive } from '../outcome.js'
 import { packImage, type TurnRecord } from '../record.js'
 import { actorsOf, show } from './audit.js'
+import { checkAcceptedMessages, checkMessageRows } from './chat-checks.js'
 import { type Clients, textOf, type Wish } from './clients.js'
 import type { Deployment, World } from './deployment.js'
 import type { Story } from './story.js'
@@ -21,6 +22,7 @@ export async function checkAll(world: World, deployment: Deployment, clients: Cl
   audit.advance(history.bodies, records)
   audit.checkRest()
   checkWishes(story, records, clients)
+  checkAcceptedMessages(story, records, clients)
   checkDatabase(story, postgres.tables, records)
   const pending = postgres.tables.rows('alarms').length + postgres.tables.rows('messages').length
   story.check('the database has nothing pending', pending === 0, () => `${pending} alarms and messages`)
@@ -86,6 +88,7 @@ export function checkDatabase(story: Story, tables: Tables, all: readonly TurnRe
     return `${[...waiting].join()} of ${[...pending].join()}`
   })
   checkFactTables(story, tables, records)
+  checkMessageRows(story, tables, records)
 }
 
 /** Rows of facts: every one is in its table or parked, once, and only what was refused is parked. */

@@ -11,6 +11,7 @@ import { assert } from '../assert.js'
 import { type Command, type Principal, system } from '../command.js'
 import { DomainError } from '../errors.js'
 import type { Outcome } from '../outcome.js'
+import { ChatWishes } from './chat-wishes.js'
 import type { Deployment, World } from './deployment.js'
 import { codeCounts, type MadeCodes, madeCodes, smallProgram, USDT, uuid } from './program.js'
 import { Random } from './random.js'
@@ -46,6 +47,7 @@ export class Clients {
   readonly #members: Principal[] = []
   /** For its commands: a client has no state of the server's. */
   readonly #program = smallProgram()
+  readonly #chat = new ChatWishes(this.#program)
   #keys = 0
   #sessions = 0
 
@@ -64,6 +66,9 @@ export class Clients {
   async begin(): Promise<void> {
     for (let member = 1; member <= MEMBERS; member++) await this.#openMember(member, ALONE[member - 1] ?? 0)
     for (const made of madeCodes) await this.#makeCodes(made)
+    for (const { command, args, who } of this.#chat.beginning(this.#members)) {
+      await this.#granted(command as Command<unknown>, args, who)
+    }
   }
 
   async #openMember(member: number, referrer: number): Promise<void> {
@@ -134,6 +139,14 @@ export class Clients {
         const codes = Uint8Array.from(packCodes(Uint32Array.from(halves)))
         if (step.status === 'manufactured') this.#wish(commands.manufacture, { codes })
         else this.#wish(commands.setUnused, { codes, status: step.status })
+        break
+      }
+      case 'open':
+        this.#open(member, step.channelId)
+        break
+      default: {
+        const { command, args, who } = this.#chat.of(step, member)
+        this.#wish(command as Command<unknown>, args, who)
       }
     }
   }
@@ -166,8 +179,8 @@ export class Clients {
     return this.#add(command as Command, args, who, key, key && `${who.userId}:${key}`)
   }
 
-  async #granted<Args>(command: Command<Args>, args: Args): Promise<unknown> {
-    const wish = this.#wish(command, args)
+  async #granted<Args>(command: Command<Args>, args: Args, who: Principal = system): Promise<unknown> {
+    const wish = this.#wish(command, args, who)
     const outcome = await new Promise<Outcome<unknown> | undefined>((resolve) => {
       wish.onSettled = resolve
     })
@@ -280,6 +293,26 @@ export class Clients {
         const told = member.lifetimeScans
         story.check('a read shows only what is on the disk', told <= onDisk, () => `${told} scans, ${onDisk} on disk`)
         story.mark('a member was read')
+      },
+      () => story.mark('a read was refused'),
+    )
+  }
+
+  /** Reads a channel: what it shows must be on the disk (G2). */
+  #open({ userId }: Principal, channelId: string): void {
+    const { running, history } = this.deployment
+    const { story } = this.world
+    if (running === undefined) return
+    const { openChannel } = running.program.chat.queries
+    running.shard.query(openChannel, { userId, channelId, position: null, limit: 5 }).then(
+      ({ view }) => {
+        if (!running.life.isAlive) return
+        const kept = history.records.slice(0, history.keptSeq).flatMap(({ facts }) => facts)
+        const onDisk = kept.filter((fact) => 'offset' in fact && 'channelId' in fact && fact.channelId === channelId)
+        story.check('a read shows only what is on the disk', view.offset <= onDisk.length, () => {
+          return `${channelId} is shown up to ${view.offset}, ${onDisk.length} on disk`
+        })
+        story.mark('a channel was read')
       },
       () => story.mark('a read was refused'),
     )

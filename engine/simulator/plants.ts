@@ -1,5 +1,6 @@
 /** Bugs put into the real code for one run, to see that the checks catch them. */
 
+import { RecentMessages } from '../../actors/chat/recent-messages.js'
 import { CodeBook } from '../../actors/codes/code-book.js'
 import { Stream } from '../../gateway/sockets/stream.js'
 import { FileJournal } from '../../persistence/journal/file-journal.js'
@@ -59,6 +60,15 @@ const databaseBehind: readonly CheckName[] = [
   'a start can use what it finds',
   'the same inputs give the same records',
 ]
+
+/** An actor takes each event of a type twice. */
+const twice = (type: string) =>
+  replace(Turn.prototype, 'step', (original) => {
+    return function step(this: Turn, ref, event) {
+      if (event.type === type) original.call(this, ref as never, event as never)
+      return original.call(this, ref as never, event as never)
+    }
+  })
 
 export const plants: Readonly<Record<string, Plant>> = {
   'ack-before-sync': {
@@ -252,6 +262,26 @@ export const plants: Readonly<Record<string, Plant>> = {
           if (delta.op !== 'scanned' || delta.row % 4 !== 0) original.call(this, delta)
         }
       }),
+  },
+  'message-not-restored': {
+    bug: 'a start does not read back the message that changed last',
+    caughtBy: ['tables are what the inputs lead to'],
+    plant: () =>
+      replace(RecentMessages.prototype, 'restoreChannel', (original) => {
+        return function restoreChannel(this: RecentMessages, channelId, changed, latest) {
+          original.call(this, channelId, changed.slice(0, -1), latest)
+        }
+      }),
+  },
+  'channel-offset-skipped': {
+    bug: 'a message takes two places in its channel',
+    caughtBy: ['channels are numbered without gap or double'],
+    plant: () => twice('posted'),
+  },
+  'reaction-counted-twice': {
+    bug: 'a reaction is counted twice',
+    caughtBy: ['a reaction counts once'],
+    plant: () => twice('reacted'),
   },
   'missed-events-skipped': {
     bug: 'a socket that comes back gets all but the first event it missed',

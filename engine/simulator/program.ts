@@ -15,6 +15,12 @@ export const USDT = 1_000_000n
 export const SHARD = 'small'
 export const LOCK_MS = 5 * MINUTE_MS
 
+/** One for everybody, one that a tier opens and closes, and the one where the system speaks. */
+const channels = blakjaksRules.chat.channels
+  .filter(({ id }) => id === 'general' || id === 'high-roller-lounge' || id === blakjaksRules.chat.system.channel)
+  .map((each) => ({ ...each, description: '', icon: '' }))
+export const CHANNELS: readonly string[] = channels.map(({ id }) => id)
+
 export const smallProgram = (): LoyaltyProgram =>
   createLoyaltyProgram('small', {
     ...blakjaksRules,
@@ -24,6 +30,7 @@ export const smallProgram = (): LoyaltyProgram =>
     velocity: { scansMax: SMALL_SCANS_PER_HOUR, windowMs: HOUR_MS },
     login: { failuresMax: 2, windowMs: HOUR_MS, lockMs: LOCK_MS },
     sessionMs: 10_000 * DAY_MS,
+    chat: { ...blakjaksRules.chat, channels },
   })
 
 /** A UUID that counts up; the prefix tells what it numbers. */

@@ -38,7 +38,7 @@ export interface RunResult {
   readonly lines: readonly string[]
 }
 
-export const STEPS = 90
+export const STEPS = 115
 const EVENTS_MAX = 100_000
 
 export async function simulate(options: RunOptions): Promise<RunResult> {

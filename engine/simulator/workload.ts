@@ -1,5 +1,6 @@
 /** What clients will ask for in a run: drawn before it begins, so that steps can be left out without moving others. */
 import type { TierName } from '../../actors/user/facts.js'
+import { type ChatStep, chatWeights, drawChatStep, isChatKind } from './chat-wishes.js'
 import { allCodes, DAY_MS, HOUR_MS, MINUTE_MS } from './program.js'
 import { Random } from './random.js'
 
@@ -21,6 +22,7 @@ export type Step = { readonly afterMicros: number } & (
       readonly status: 'manufactured' | 'invalidated' | 'generated'
     }
   | { readonly kind: 'fail login'; readonly member: number }
+  | ChatStep
 )
 export type UnlockedType = 'crypto_100' | 'crypto_1k' | 'casino' | 'crypto_10k' | 'trip'
 
@@ -30,6 +32,7 @@ const pausesMs = [1, 5 * MINUTE_MS, 20 * MINUTE_MS, HOUR_MS - 1, HOUR_MS, 9 * DA
 const weights = {
   ...{ scan: 60, look: 8, fund: 6, sell: 6, unlock: 1, threshold: 1, tier: 2, suspend: 1, return: 5, codes: 2 },
   'fail login': 6,
+  ...chatWeights,
 } as const
 const kinds = (Object.keys(weights) as (keyof typeof weights)[]).flatMap((kind) =>
   Array.from({ length: weights[kind] }, () => kind),
@@ -48,6 +51,7 @@ export function drawSteps(seed: number, count: number): Step[] {
     const afterMicros = drawPause(random)
     const member = random.int(0, MEMBERS - 1)
     const kind = random.pick(kinds)
+    if (isChatKind(kind)) return { afterMicros, ...drawChatStep(random, kind, member) }
     switch (kind) {
       case 'scan': {
         const code = random.chance(0.7) ? (allCodes[fresh++] ?? random.pick(allCodes)) : random.pick(allCodes)
