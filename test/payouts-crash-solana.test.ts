@@ -4,5 +4,7 @@ import { solanaBench } from './support/payout-solana.js'
 import { crashHazards } from './support/payout-suite.js'
 
 t.setTimeout(600_000)
+/** More of them: `npm run chaos:payouts`. */
+const DEATHS_AT_EACH_STEP = 10
 const { bench } = await solanaBench(t, 0)
-crashHazards(t, bench, 50)
+crashHazards(t, bench, DEATHS_AT_EACH_STEP)
