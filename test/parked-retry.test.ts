@@ -110,6 +110,8 @@ const restricted: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   'chat_report_decisions.decision': fc.constantFrom('kept', 'deleted'),
   'chat_silences.how': fc.constantFrom('muted', 'lifted'),
   'notifications.type': fc.constant('social'),
+  'live_streams.status': fc.constantFrom('scheduled', 'ended'),
+  'live_streams.tier_restriction': fc.constantFrom('all', 'whale'),
 }
 
 /** One row of each number, unlike the others in what names it. */

@@ -15,8 +15,12 @@ export function chatterIn(scope: ReadScope, userId: string): ChatterContext {
   throw new DomainError('conflict', 'chat_not_entered', 'The chat does not know this member yet. Connect to it first.')
 }
 
-/** Whether a member may read a channel of this profile. */
-export function mayRead(member: ChatterContext, { minimumTier }: ChannelProfile, at: number): boolean {
+/** Whether a member may see what is for this tier and above. */
+export function mayRead(
+  member: ChatterContext,
+  { minimumTier }: Pick<ChannelProfile, 'minimumTier'>,
+  at: number,
+): boolean {
   return member.isAdmin || isAtLeast(tierAt(member, at), minimumTier)
 }
 

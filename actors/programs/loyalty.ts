@@ -16,6 +16,7 @@ import { batchActor } from '../codes/machine.js'
 import { counter } from '../counter/machine.js'
 import { depositCommands, depositQueries } from '../deposit/commands.js'
 import { depositWatch } from '../deposit/machine.js'
+import { createLiveEvents } from '../live-event/live-events.js'
 import { Directory } from '../members/directory.js'
 import { payoutCommands } from '../payout/commands.js'
 import { distribution } from '../payout/distribution.js'
@@ -132,6 +133,7 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
   }
   const chat = createChat(rules, user, account, directory)
   const chatCommands = Object.values(chat.commands).flatMap((area) => Object.values<unknown>(area))
+  const live = createLiveEvents(rules.liveEvents)
   const program: Program = {
     name,
     actors: [
@@ -150,10 +152,15 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
       withdrawal,
       depositWatch,
       ...chat.actors,
+      ...live.actors,
     ] as readonly ActorType[],
     tables: [book, directory, unfunded, open, openWithdrawals] as readonly AnyTable[],
     views: [recentScans, chat.recentMessages] as readonly View[],
-    commands: [...Object.values(commands), ...chatCommands] as unknown as readonly Command[],
+    commands: [
+      ...Object.values(commands),
+      ...chatCommands,
+      ...Object.values(live.commands),
+    ] as unknown as readonly Command[],
     reactions: chat.reactions,
   }
   return {
@@ -169,5 +176,6 @@ export function createLoyaltyProgram(name: string, rules: LoyaltyRules) {
     commands,
     queries,
     chat,
+    live,
   }
 }

@@ -1,5 +1,6 @@
 /** The shape of a loyalty program's rules: data the actors decide by. Each program fills it in its own folder. */
 import type { ChatRules } from '../chat/rules.js'
+import type { LiveEventRules } from '../live-event/rules.js'
 import type { PayoutRules } from '../payout/rules.js'
 import type { OversightRules } from '../treasury/oversight.js'
 import type { TierName } from '../user/facts.js'
@@ -61,4 +62,5 @@ export interface LoyaltyRules {
   readonly payouts: PayoutRules
   readonly oversight: OversightRules
   readonly chat: ChatRules
+  readonly liveEvents: LiveEventRules
 }

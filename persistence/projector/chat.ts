@@ -196,12 +196,12 @@ function messageRow(message: Message, offset: number): Row<typeof messageColumns
 interface Act {
   readonly by: string
   readonly action: string
-  readonly on: readonly [type: 'message' | 'member' | 'channel' | 'chat', id: string]
+  readonly on: readonly [type: 'message' | 'member' | 'channel' | 'chat' | 'live_event', id: string]
   readonly changes: object
 }
 
 /** BJ-MOD-07 */
-function audit({ seq, entry, at }: Source, batch: Batch, { by, action, on: [type, id], changes }: Act): void {
+export function audit({ seq, entry, at }: Source, batch: Batch, { by, action, on: [type, id], changes }: Act): void {
   batch.put(auditLog, {
     ...{ seq, entry, done_by: by, action, resource_type: type, resource_id: id },
     ...{ changes: JSON.stringify(changes), created_at: at },

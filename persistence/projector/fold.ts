@@ -4,6 +4,7 @@ import type { Batch } from './batch.js'
 import { chatArea } from './chat.js'
 import { codeArea } from './codes.js'
 import { engineTargets, foldEngineRows } from './engine-rows.js'
+import { liveEventArea } from './live-events.js'
 import { memberArea } from './members.js'
 import { payoutArea } from './payouts.js'
 import { prizeArea } from './prizes.js'
@@ -22,6 +23,7 @@ const areas: readonly Area[] = [
   treasuryArea,
   withdrawalArea,
   chatArea,
+  liveEventArea,
 ]
 
 /** Every target, in the order they are written. */

@@ -11,6 +11,7 @@ import { codesFromRandom, formatCode, parseCode } from '../../actors/codes/code-
 import { packCodes } from '../../actors/codes/commands.js'
 import * as codeFacts from '../../actors/codes/facts.js'
 import * as depositFacts from '../../actors/deposit/facts.js'
+import * as liveEventFacts from '../../actors/live-event/facts.js'
 import * as payoutFacts from '../../actors/payout/facts.js'
 import { createBlakjaks } from '../../actors/programs/blakjaks/program.js'
 import type { LoyaltyProgram } from '../../actors/programs/loyalty.js'
@@ -85,7 +86,7 @@ class Clock extends World {
 type FactType = { type: string; schema: z.ZodType }
 const factTypes = new Map<string, z.ZodType>(
   [
-    ...[accountFacts, campaignFacts, chatFacts, codeFacts, depositFacts, payoutFacts, treasuryFacts],
+    ...[accountFacts, campaignFacts, chatFacts, codeFacts, depositFacts, liveEventFacts, payoutFacts, treasuryFacts],
     ...[userFacts, volumeFacts, walletFacts, withdrawalFacts],
   ]
     .flatMap((module) => Object.values(module) as (FactType | z.ZodType)[])

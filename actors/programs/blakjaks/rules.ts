@@ -96,4 +96,6 @@ export const blakjaksRules: LoyaltyRules = {
   // BJ-REC-01
   oversight: { toleranceDaily: 10n * USDT },
   chat: blakjaksChat,
+  // BJ-LIVE-07, BJ-JOB-10
+  liveEvents: { eventsMax: 200, reminderBeforeMs: HOUR_MS },
 }
