@@ -2,32 +2,34 @@
 import type { WordRule } from './facts.js'
 import { patternWords, wordsOf } from './text.js'
 
+interface Want {
+  readonly text: string
+  /** It stands for every word that begins so. */
+  readonly isBeginning: boolean
+}
+
 interface ReadyRule {
   readonly rule: WordRule
-  readonly words: readonly string[]
+  readonly wants: readonly Want[]
 }
 
-interface ReadyRules {
-  /** By their first word. */
-  readonly exact: ReadonlyMap<string, readonly ReadyRule[]>
-  /** Those whose first word is only the beginning of one. */
-  readonly prefix: readonly ReadyRule[]
-}
-
+const none: readonly ReadyRule[] = []
+/** By the first letter of their first word. */
+type ReadyRules = ReadonlyMap<string, readonly ReadyRule[]>
 const ready = new WeakMap<readonly WordRule[], ReadyRules>()
 
 function readyOf(rules: readonly WordRule[]): ReadyRules {
   const known = ready.get(rules)
   if (known !== undefined) return known
-  const exact = new Map<string, ReadyRule[]>()
-  const prefix: ReadyRule[] = []
+  const made = new Map<string, ReadyRule[]>()
   for (const rule of rules) {
-    const words = patternWords(rule.pattern)
-    const [first = ''] = words
-    if (first.endsWith('*')) prefix.push({ rule, words })
-    else exact.set(first, [...(exact.get(first) ?? []), { rule, words }])
+    const wants = patternWords(rule.pattern).map((word) => {
+      const isBeginning = word.endsWith('*')
+      return { text: isBeginning ? word.slice(0, -1) : word, isBeginning }
+    })
+    const letter = wants[0]?.text.charAt(0) ?? ''
+    made.set(letter, [...(made.get(letter) ?? []), { rule, wants }])
   }
-  const made = { exact, prefix }
   ready.set(rules, made)
   return made
 }
@@ -35,18 +37,18 @@ function readyOf(rules: readonly WordRule[]): ReadyRules {
 /** The rules whose words are in the text, one after the other. */
 export function rulesHitBy(text: string, rules: readonly WordRule[]): readonly WordRule[] {
   if (rules.length === 0) return []
-  const { exact, prefix } = readyOf(rules)
+  const byLetter = readyOf(rules)
   const words = wordsOf(text)
   const hit = new Set<WordRule>()
   words.forEach((word, start) => {
-    for (const each of [...(exact.get(word) ?? []), ...prefix]) {
-      if (each.words.every((want, index) => isWord(words[start + index], want))) hit.add(each.rule)
+    for (const { rule, wants } of byLetter.get(word.charAt(0)) ?? none) {
+      if (wants.every((want, index) => isWanted(words[start + index], want))) hit.add(rule)
     }
   })
   return [...hit]
 }
 
-function isWord(word: string | undefined, want: string): boolean {
+function isWanted(word: string | undefined, { text, isBeginning }: Want): boolean {
   if (word === undefined) return false
-  return want.endsWith('*') ? word.startsWith(want.slice(0, -1)) : word === want
+  return isBeginning ? word.startsWith(text) : word === text
 }
