@@ -1,0 +1,181 @@
+// Hunts, in real browsers against the whole server: a page that shows something else than another page after it was away,
+// text that becomes markup, a message that is sent twice or lost, a page that does not say what is wrong.
+import type { Page } from 'playwright-core'
+import t from 'tap'
+import { ChatClient } from '../gateway/client/chat-client.js'
+import { findChromium, launchChromium, openPage } from './support/browser.js'
+import { logInAdmin, type Member, PASSWORD, signUp } from './support/members.js'
+import { Deployment, until } from './support/server.js'
+
+const executable = findChromium()
+const site = await Deployment.create(t)
+await site.start({ env: { PAYOUTS: 'off', EMOTES: 'off' } })
+const admin = await logInAdmin(site)
+const ann = await signUp(site, 'ann')
+const ben = await signUp(site, 'ben')
+for (const { user } of [ann, ben]) await admin.put(`/v1/admin/users/${user.id}`, { tier: 'high_roller' })
+
+async function logIn(page: Page, { account }: Member): Promise<void> {
+  await page.fill('#email', account.email)
+  await page.fill('#password', account.password)
+  await page.press('#password', 'Enter')
+  await page.waitForSelector('#state[data-state=live]')
+}
+
+async function say(page: Page, text: string): Promise<void> {
+  await page.fill('#text', text)
+  await page.press('#text', 'Enter')
+}
+
+const rowWith = (page: Page, text: string) => page.locator('.message', { hasText: text }).last()
+
+/** What a reader sees: each message, as its text and its reactions. */
+const shownOn = (page: Page): Promise<string[]> =>
+  page
+    .locator('.message')
+    .evaluateAll((rows) =>
+      rows.map((row) =>
+        [
+          row.getAttribute('data-id'),
+          ...[...row.querySelectorAll('.text, .chip')].map((part) => part.textContent),
+        ].join(' | '),
+      ),
+    )
+
+/** A member in this process, in a channel that is live. */
+async function inChannel(member: Member, id: string) {
+  const client = new ChatClient({ url: site.url, token: () => member.token })
+  t.teardown(async () => client.disconnect())
+  const channel = client.join(id)
+  await until('the channel is live', () => channel.status === 'live')
+  return channel
+}
+
+t.test('X1 what is older is read page by page, as it is now', async (t) => {
+  const channel = await inChannel(ann, 'crypto')
+  for (let n = 1; n <= 120; n++) await channel.send({ text: `price ${n}` })
+  const reader = await inChannel(ben, 'crypto')
+  t.equal(reader.messages.length, 50)
+  const third = channel.messages[2]
+  const loading = reader.loadOlder()
+  await channel.edit(third?.id ?? '', 'price 3, corrected')
+  await channel.remove(channel.messages[79]?.id ?? '')
+  await loading
+  while (reader.hasOlder) await reader.loadOlder()
+  await until('all of it is here', () => reader.position?.offset === channel.position?.offset)
+  t.same(reader.messages, channel.messages)
+  t.equal(reader.messages.length, 119)
+  t.equal(reader.messages[2]?.text, 'price 3, corrected')
+  await reader.markRead()
+  t.equal(reader.unread, 0)
+})
+
+t.test(
+  'two browsers talk to each other',
+  { skip: executable === undefined && 'there is no Chromium here' },
+  async (t) => {
+    const browser = await launchChromium(t, executable ?? '')
+    const [a, b] = await Promise.all([openPage(browser, `${site.url}/chat`), openPage(browser, `${site.url}/chat`)])
+    await a.page.fill('#email', ann.account.email)
+    await a.page.fill('#password', 'not this one')
+    await a.page.click('#log-in')
+    await a.page.waitForFunction(() => document.getElementById('login-trouble')?.textContent !== '')
+    t.match(await a.page.textContent('#login-trouble'), /password/i)
+    await Promise.all([logIn(a.page, ann), logIn(b.page, ben)])
+    t.match(await a.page.locator('#channels .channel').allTextContents(), [/Announcements/, /General/])
+
+    await t.test('text is text, whatever it looks like', async (t) => {
+      const attack = '<img src=x onerror="window.hurt=1"><script>window.hurt=1</script> javascript:alert(1) "\'>'
+      await say(a.page, attack)
+      const text = rowWith(b.page, 'onerror').locator('.text')
+      await text.waitFor()
+      t.equal(await text.textContent(), attack)
+      t.equal(await text.locator('*').count(), 0)
+      t.equal(await b.page.evaluate(() => 'hurt' in window), false)
+      await say(b.page, 'see https://example.com/a?b=1. @ann')
+      const link = rowWith(a.page, 'see https').locator('a')
+      t.equal(await link.getAttribute('href'), 'https://example.com/a?b=1')
+      t.match(await link.getAttribute('rel'), 'noopener')
+      t.equal(await rowWith(a.page, 'see https').locator('.mention.me').textContent(), '@ann')
+    })
+
+    await t.test('reactions, replies, edits and deletions are there for both', async (t) => {
+      await say(a.page, 'who comes tonight?')
+      await rowWith(b.page, 'tonight').hover()
+      await rowWith(b.page, 'tonight').getByRole('button', { name: 'React with 🎉' }).click()
+      await rowWith(a.page, 'tonight').getByRole('button', { name: '🎉 1' }).waitFor()
+      await rowWith(b.page, 'tonight').getByRole('button', { name: '🎉 1, yours too' }).waitFor()
+      await rowWith(b.page, 'tonight').getByRole('button', { name: 'Reply' }).click()
+      await say(b.page, 'I do')
+      await rowWith(a.page, 'I do').locator('.quote', { hasText: 'who comes tonight?' }).waitFor()
+      await b.page.press('#text', 'ArrowUp')
+      t.equal(await b.page.inputValue('#text'), 'I do', 'the last message of mine is edited')
+      await say(b.page, 'I do not')
+      await rowWith(a.page, 'I do not').locator('.edited').waitFor()
+      await rowWith(b.page, 'I do not').hover()
+      await rowWith(b.page, 'I do not').getByRole('button', { name: 'Delete' }).click()
+      await rowWith(b.page, 'I do not').getByRole('button', { name: 'Really?' }).click()
+      await rowWith(a.page, 'I do not').waitFor({ state: 'detached' })
+      t.same(await shownOn(a.page), await shownOn(b.page))
+    })
+
+    await t.test('X1 a browser that was offline shows what the other shows', async (t) => {
+      const channel = await inChannel(ann, 'general')
+      await b.page.context().setOffline(true)
+      await b.page.waitForSelector('#banner[data-kind=away]')
+      await say(b.page, 'written offline')
+      await rowWith(b.page, 'written offline').getByText('Waits for the connection').waitFor()
+      for (let n = 1; n <= 30; n++) await channel.send({ text: `while away ${n}` })
+      await until('they are here', () => channel.pending.length === 0)
+      const [first, second, third, ...others] = channel.messages
+      await channel.edit(first?.id ?? '', 'edited while away')
+      await channel.react(second?.id ?? '', '👍')
+      await channel.react(third?.id ?? '', '😮')
+      for (const message of others.filter(({ number }) => number % 5 === 0)) {
+        if (message.user?.id === ann.user.id) await channel.remove(message.id)
+      }
+      await b.page.context().setOffline(false)
+      await b.page.locator('#banner', { hasText: 'missed' }).waitFor()
+      await rowWith(a.page, 'written offline').waitFor()
+      await until('both show the same', async () => String(await shownOn(a.page)) === String(await shownOn(b.page)))
+      const shown = await shownOn(b.page)
+      t.equal(shown.filter((row) => row.includes('written offline')).length, 1)
+      t.equal(shown.length, channel.messages.length)
+      t.equal(new Set(shown).size, shown.length)
+      t.equal(await b.page.locator('.pending').count(), 0)
+    })
+
+    await t.test('one can do without a mouse; what is too long is not sent', async (t) => {
+      await a.page.focus('#log')
+      await a.page.keyboard.press('ArrowUp')
+      t.equal(await a.page.evaluate(() => document.activeElement?.className.split(' ')[0]), 'message')
+      t.match(await a.page.getAttribute('#log', 'role'), 'log')
+      await a.page.fill('#text', 'x'.repeat(2_001))
+      t.equal(await a.page.textContent('#counter'), '2,001 / 2,000')
+      t.equal(await a.page.isDisabled('#send'), true)
+      await a.page.fill('#text', '')
+      await a.page.locator('[data-channel=announcements]').click()
+      await a.page.waitForFunction(() => document.getElementById('text')?.hasAttribute('disabled'))
+      t.equal(await a.page.getAttribute('#text', 'placeholder'), 'Only moderators write here.')
+    })
+
+    await t.test('who logs in elsewhere is told so', async (t) => {
+      const { email } = ben.account
+      await ben.post('/v1/auth/login', { email, password: PASSWORD, device: 'desktop' })
+      await b.page.waitForSelector('#login:not([hidden])')
+      t.equal(await b.page.textContent('#login-trouble'), 'You logged in somewhere else.')
+    })
+
+    const ours = [...a.troubles, ...b.troubles].filter((text) => !/net::ERR|status of 401/.test(text))
+    t.same(ours, [], 'no error on either page')
+  },
+)
+
+t.test('pictures come from where they may, and nothing else from anywhere', async (t) => {
+  const policyOf = async (path: string) => (await fetch(site.url + path)).headers.get('content-security-policy') ?? ''
+  const chat = await policyOf('/chat/')
+  t.match(chat, 'https://giphy.com https://*.giphy.com')
+  t.match(chat, "default-src 'none'; script-src 'self'; style-src 'self'")
+  t.notMatch(await policyOf('/'), 'giphy')
+  t.match(await (await fetch(`${site.url}/`)).text(), 'href="/chat"')
+})
