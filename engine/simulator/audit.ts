@@ -11,17 +11,7 @@ import { Channels } from './chat-checks.js'
 import { Oracle, type OracleMember } from './loyalty-oracle.js'
 import { storiesOfOracle, storiesOfRecords, storyOfScan } from './loyalty-stories.js'
 import { smallProgram } from './program.js'
-import type { Story } from './story.js'
-
-const SHOWN_CHARACTERS_MAX = 600
-
-export function show(value: unknown): string {
-  const text = JSON.stringify(value, (_, item: unknown) => {
-    if (typeof item === 'bigint') return `${item}n`
-    return item instanceof Uint8Array ? `${item.length} bytes` : item
-  })
-  return text.length > SHOWN_CHARACTERS_MAX ? `${text.slice(0, SHOWN_CHARACTERS_MAX)} …` : text
-}
+import { type Story, show } from './story.js'
 
 /**
  * Follows the records that are on the disk for good, and checks each: at every start, those that were found, and at the

@@ -3,10 +3,9 @@ import { isDeepStrictEqual } from 'node:util'
 import { messageChanged, messagePosted, reactionSet } from '../../actors/chat/facts.js'
 import { RecentMessages } from '../../actors/chat/recent-messages.js'
 import type { TurnRecord } from '../record.js'
-import { show } from './audit.js'
 import type { Clients } from './clients.js'
 import { CHANNELS } from './program.js'
-import type { Story } from './story.js'
+import { type Story, show } from './story.js'
 import type { Tables } from './tables.js'
 
 type Posted = ReturnType<typeof messagePosted.make>

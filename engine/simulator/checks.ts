@@ -8,11 +8,11 @@ import type { ActorRef, ActorState } from '../actor.js'
 import { defineQuery } from '../command.js'
 import { revive } from '../outcome.js'
 import { packImage, type TurnRecord } from '../record.js'
-import { actorsOf, show } from './audit.js'
+import { actorsOf } from './audit.js'
 import { checkAcceptedMessages, checkMessageRows } from './chat-checks.js'
 import { type Clients, textOf, type Wish } from './clients.js'
 import type { Deployment, World } from './deployment.js'
-import type { Story } from './story.js'
+import { type Story, show } from './story.js'
 import type { Tables } from './tables.js'
 
 export async function checkAll(world: World, deployment: Deployment, clients: Clients): Promise<void> {

@@ -3,6 +3,17 @@ import { createHash, type Hash } from 'node:crypto'
 import type { CheckName } from './catalogue.js'
 import type { Scheduler } from './scheduler.js'
 
+const SHOWN_CHARACTERS_MAX = 600
+
+/** A value in a line. */
+export function show(value: unknown): string {
+  const text = JSON.stringify(value, (_, item: unknown) => {
+    if (typeof item === 'bigint') return `${item}n`
+    return item instanceof Uint8Array ? `${item.length} bytes` : item
+  })
+  return text.length > SHOWN_CHARACTERS_MAX ? `${text.slice(0, SHOWN_CHARACTERS_MAX)} …` : text
+}
+
 /** A named check that failed. */
 export class CheckFailure extends Error {
   override readonly name = 'CheckFailure'
