@@ -7,6 +7,7 @@ import { findChromium, launchChromium, openPage } from './support/browser.js'
 import { logInAdmin, type Member, PASSWORD, signUp } from './support/members.js'
 import { Deployment, until } from './support/server.js'
 
+t.setTimeout(120_000)
 const executable = findChromium()
 const site = await Deployment.create(t)
 await site.start({ env: { PAYOUTS: 'off', EMOTES: 'off' } })
@@ -68,6 +69,20 @@ t.test('X1 what is older is read page by page, as it is now', async (t) => {
   t.equal(reader.messages[2]?.text, 'price 3, corrected')
   await reader.markRead()
   t.equal(reader.unread, 0)
+})
+
+t.test('BJ-CHAT-21 what was written too fast while away is sent when it may be, once and in order', async (t) => {
+  const cat = await signUp(site, 'cat')
+  const others = await inChannel(ann, 'feedback')
+  const client = new ChatClient({ url: site.url, token: () => cat.token })
+  t.teardown(async () => client.disconnect())
+  const channel = client.join('feedback')
+  await Promise.all([channel.send({ text: 'first' }), channel.send({ text: 'second' })])
+  await until('both are there', () => others.messages.length === 2)
+  t.same(
+    others.messages.map(({ text }) => text),
+    ['first', 'second'],
+  )
 })
 
 t.test(

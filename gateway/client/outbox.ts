@@ -1,8 +1,9 @@
 /**
  * What we say and what is not known yet to have been said, in order, one at a time.
  *
- * X1 A message keeps its `client_id` however often it is sent, so it is posted once; it is listed here until the channel
- *    has it. B1 `PENDING_MAX` wait at most.
+ * X1 A message keeps its `client_id` until an answer to it is heard, so it is posted once; it is listed here until the
+ *    channel has it. What was refused was not posted, and is tried again under another id: the server remembers answers.
+ *    B1 `PENDING_MAX` wait at most.
  */
 import { asChatError, ChatError, isUnheard } from './errors.js'
 import type { Timers } from './timers.js'
@@ -81,11 +82,11 @@ export class Outbox {
     })
   }
 
-  /** Sends again what was refused. */
+  /** Sends again what was refused, from now on under another `client_id`. */
   retry(clientId: string): void {
     const entry = this.#find(clientId)
     if (entry?.pending.state !== 'failed') return
-    this.#show(entry, 'waiting', null)
+    this.#again(entry, null)
     void this.#flush()
   }
 
@@ -167,11 +168,17 @@ export class Outbox {
     const { retryAfterMs } = error
     if (entry.isLate && retryAfterMs !== null && retryAfterMs <= WAIT_MS_MAX) {
       this.#spacingMs = retryAfterMs
-      this.#show(entry, 'waiting', error)
+      this.#again(entry, error)
       this.#pause(retryAfterMs)
       return
     }
     this.#fail(entry, error)
+  }
+
+  /** X1 It was refused, and will be sent as if for the first time. */
+  #again(entry: Entry, error: ChatError | null): void {
+    entry.pending = { ...entry.pending, client_id: this.options.newId() }
+    this.#show(entry, 'waiting', error)
   }
 
   #fail(entry: Entry, error: ChatError): void {

@@ -16,7 +16,7 @@ export interface RowActions {
 }
 
 export interface RowContext {
-  readonly me: { readonly id: string; readonly username: string }
+  readonly me: { readonly id: string; readonly username: string; readonly tier: string }
   readonly emotes: Emotes
   readonly actions: RowActions
 }
@@ -139,13 +139,14 @@ function toolsOf(message: ChatMessage, reacted: ReadonlySet<string>, { me, actio
 
 /** Something we said that is not in the channel yet. */
 export function pendingRow({ client_id: id, draft, since, state, error }: PendingMessage, context: RowContext) {
+  const { me, emotes } = context
   const row = make('li', { class: 'message mine pending' })
   row.dataset.clientId = id
   row.dataset.state = state
   const when = make('time', { text: timeOf(since) })
   row.append(
-    make('p', { class: 'head' }, make('b', { class: 'name', text: context.me.username }), when),
-    make('p', { class: 'text' }, ...nodesOf(draft.text, context.emotes, context.me.username)),
+    make('p', { class: 'head' }, badgeOf(me.tier), make('b', { class: 'name', text: me.username }), when),
+    make('p', { class: 'text' }, ...nodesOf(draft.text, emotes, me.username)),
   )
   if (draft.media?.url !== undefined) row.append(make('p', { class: 'text soft', text: draft.media.url }))
   const how = make('p', { class: 'how' })
