@@ -304,6 +304,10 @@ async function checkRecovery(world: ChatWorld, messagesKept: number, restoredSha
   checkRestored(restored, recent, facts, before.length >= messagesKept)
 }
 
+/** Without where they were posted: Postgres knows that longer than memory does. */
+const told = (missed: readonly RecentMessage[] | 'resync') =>
+  missed === 'resync' ? missed : missed.map(({ offset, message }) => ({ offset, message }))
+
 function checkRestored(
   restored: RecentMessages,
   recent: RecentMessages,
@@ -315,7 +319,7 @@ function checkRestored(
     for (let offset = 0; offset <= last; offset++) {
       const [found, expected] = [restored.since(channelId, offset), recent.since(channelId, offset)]
       // Postgres does not tell whether it had more than was asked for: to resync is always right.
-      if (found !== 'resync') assert.deepEqual(found, expected, `since ${offset}`)
+      if (found !== 'resync') assert.deepEqual(told(found), told(expected), `since ${offset}`)
       else assert.ok(expected === 'resync' || mayHaveForgotten)
       assert.equal(restored.numberAt(channelId, offset), recent.numberAt(channelId, offset), `number at ${offset}`)
     }
@@ -355,7 +359,7 @@ t.test('X1, T5, BJ-CHAT-02…08 any history is the same for all who saw it, howe
         for (const code of history.codes.keys()) seen.add(code)
       },
     ),
-    { numRuns: 30 },
+    { numRuns: 25 },
   )
   const met = ['resync', 'message_empty', 'message_unknown', 'not_yours', 'cooldown', 'tier_too_low', 'posting_closed']
   const alsoMet = ['forbidden', 'banned', 'channel_unknown', 'emoji_invalid', 'reply_elsewhere']
