@@ -89,6 +89,10 @@ export class Channel extends Emitter<ChannelEvents> {
   get messages(): readonly ChatMessage[] {
     return this.#state.messages
   }
+  /** One of `messages`, by its id. */
+  message(id: string): ChatMessage | undefined {
+    return this.#state.messages.find((message) => message.id === id)
+  }
   /** What we said and the channel does not have yet. */
   get pending(): readonly PendingMessage[] {
     return this.#outbox.pending

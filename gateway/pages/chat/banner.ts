@@ -2,7 +2,7 @@
 import type { ChatEvents } from '../../client/events.js'
 import type { LinkState } from '../../client/link.js'
 import { element, show } from './dom.js'
-import { lengthOf, timeOf } from './texts.js'
+import { lengthOf, momentOf } from './texts.js'
 
 const NEWS_SHOWN_MS = 8_000
 const TICK_MS = 500
@@ -87,7 +87,7 @@ export class ModerationNotice {
       notice.textContent = 'You may write again.'
       this.#hideIn(NEWS_SHOWN_MS)
     } else {
-      const end = until === null ? '' : ` until ${timeOf(until)}`
+      const end = until === null ? '' : ` until ${momentOf(until)}`
       notice.textContent = `${DONE[action]}${end}.${because === null ? '' : ` Reason: ${because}`}`
       if (until !== null) this.#hideIn(Date.parse(until) - Date.now())
     }

@@ -83,9 +83,8 @@ export class MessagesView {
     const shown = new Map<string, Shown>()
     let before: ChatMessage | null = null
     for (const message of channel.messages) {
-      const day = dayOf(message.created_at)
-      const isNewDay = before === null || dayOf(before.created_at) !== day
-      if (isNewDay) rows.push(make('li', { class: 'day', text: day }))
+      const isNewDay = before === null || !isSameDay(before, message)
+      if (isNewDay) rows.push(make('li', { class: 'day', text: dayOf(message.created_at) }))
       const next = this.#row(channel, message, !isNewDay && isGrouped(before, message), context)
       shown.set(message.id, next)
       rows.push(next.row)
@@ -172,6 +171,9 @@ export class MessagesView {
     row.focus()
   }
 }
+
+const isSameDay = (one: ChatMessage, other: ChatMessage): boolean =>
+  new Date(one.created_at).toDateString() === new Date(other.created_at).toDateString()
 
 function isGrouped(before: ChatMessage | null, { user, created_at: at, reply_to: quote }: ChatMessage): boolean {
   if (before === null || quote !== null || before.user?.id !== user?.id) return false

@@ -2,7 +2,7 @@
 import type { Channel } from '../../client/channel.js'
 import type { ChatMessage } from '../../client/channel-state.js'
 import type { ChatClient } from '../../client/chat-client.js'
-import { asChatError } from '../../client/errors.js'
+import { asChatError, ChatError } from '../../client/errors.js'
 import { badgeOf } from './badges.js'
 import { Banner, ModerationNotice } from './banner.js'
 import { type Category, ChannelListView, type ListedChannel } from './channel-list-view.js'
@@ -18,6 +18,10 @@ import type { Emote, Emotes } from './texts.js'
 const LIST_EVERY_MS = 30_000
 const FIRST_CHANNEL = 'general'
 const TYPISTS_NAMED_MAX = 3
+/** Reading along is told once in a while, not with every message. */
+const READ_EVERY_MS = 2_000
+/** Pages of history that are read to find a message. */
+const PAGES_SEARCHED_MAX = 10
 
 export class ChatPage {
   readonly #list: ChannelListView
@@ -31,6 +35,7 @@ export class ChatPage {
   #emotes: Emotes = new Map()
   #categories: readonly Category[] = []
   #listTimer: number | undefined
+  #readTimer: number | undefined
   #isDrawing = false
 
   constructor(
@@ -43,7 +48,7 @@ export class ChatPage {
     const [log, list, empty] = [element('log'), element('messages'), element('empty')]
     const toEnd = element('to-end', HTMLButtonElement)
     this.#messages = new MessagesView({ log, list, empty, toEnd }, () => this.#context(), this.#abort.signal)
-    this.#pins = new PinsView((id) => this.#messages.goTo(id), this.#abort.signal)
+    this.#pins = new PinsView((id) => this.#actions.goTo(id), this.#abort.signal)
     this.#composer = new Composer(
       {
         send: async (draft) => {
@@ -67,6 +72,7 @@ export class ChatPage {
     this.client.on('moderation', (what) => notice.tell(what))
     this.client.on('mention', () => void this.#readList())
     this.client.on('channel:changed', () => void this.#readList())
+    this.client.on('channel:closed', () => void this.#readList())
     addEventListener('hashchange', () => this.#open(), { signal })
     addEventListener('focus', () => this.#read(), { signal })
     element('log-out').addEventListener('click', () => void this.#logOut(), { signal })
@@ -83,21 +89,22 @@ export class ChatPage {
     this.#abort.abort()
     this.#banner.stop()
     window.clearInterval(this.#listTimer)
+    window.clearTimeout(this.#readTimer)
   }
 
   #go(id: string): void {
-    if (location.hash.slice(1) === id) this.#drawer(false)
+    if (location.hash.slice(1) === id) this.#open()
     else location.hash = id
   }
 
   /** The channel in the address. */
   #open(): void {
     const id = decodeURIComponent(location.hash.slice(1)) || FIRST_CHANNEL
+    this.#drawer(false)
     if (this.#rooms.current?.id === id && this.#rooms.current.status !== 'closed') return
     const channel = this.#rooms.open(id)
     this.#composer.begin()
     this.#messages.open(channel)
-    this.#drawer(false)
     this.#draw(channel)
   }
 
@@ -105,7 +112,7 @@ export class ChatPage {
   #changed(channel: Channel): void {
     if (this.#isDrawing) return
     this.#isDrawing = true
-    queueMicrotask(() => {
+    requestAnimationFrame(() => {
       this.#isDrawing = false
       const { current } = this.#rooms
       if (current !== undefined && channel === current) this.#draw(current)
@@ -159,6 +166,11 @@ export class ChatPage {
   #read(): void {
     const { current } = this.#rooms
     if (current === undefined || current.unread === 0 || !this.#messages.isAtEnd || !document.hasFocus()) return
+    if (this.#readTimer !== undefined) return
+    this.#readTimer = window.setTimeout(() => {
+      this.#readTimer = undefined
+      this.#read()
+    }, READ_EVERY_MS)
     // Another time: it stays unread.
     current.markRead().catch(() => {})
   }
@@ -210,11 +222,21 @@ export class ChatPage {
     edit: (message) => this.#composer.edit(message),
     remove: (message) => void this.#try(this.#rooms.current?.remove(message.id)),
     react: (message, emoji, on) => void this.#try(this.#react(message, emoji, on)),
-    goTo: (id) => {
-      if (!this.#messages.goTo(id)) this.#composer.tell(asChatError('That message is further back.'))
-    },
+    goTo: (id) => void this.#try(this.#goTo(id)),
     retry: (clientId) => this.#rooms.current?.retry(clientId),
     discard: (clientId) => this.#rooms.current?.discard(clientId),
+  }
+
+  /** Also to one that has to be read first. */
+  async #goTo(id: string): Promise<void> {
+    const { current } = this.#rooms
+    for (let page = 0; page < PAGES_SEARCHED_MAX && current?.message(id) === undefined; page++) {
+      if (current?.hasOlder !== true) break
+      await current.loadOlder()
+    }
+    if (current !== this.#rooms.current) return
+    this.#messages.draw()
+    if (!this.#messages.goTo(id)) throw new ChatError('message_unknown', 'That message is gone, or too far back.')
   }
 
   async #react({ id }: ChatMessage, emoji: string, on: boolean): Promise<void> {

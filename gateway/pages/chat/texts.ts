@@ -58,6 +58,12 @@ const dayFormat = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'nu
 export const timeOf = (iso: string | number): string => timeFormat.format(new Date(iso))
 export const dayOf = (iso: string | number): string => dayFormat.format(new Date(iso))
 
+/** Today only the time. */
+export function momentOf(iso: string): string {
+  const isToday = new Date(iso).toDateString() === new Date().toDateString()
+  return isToday ? timeOf(iso) : `${timeOf(iso)} on ${dayOf(iso)}`
+}
+
 /** `42 s`, `5 min`. */
 export function lengthOf(ms: number): string {
   const seconds = Math.max(1, Math.ceil(ms / 1_000))
