@@ -14,6 +14,7 @@ import {
   TranslationCache,
   type TranslationStore,
 } from './gateway/drivers/translation-cache.js'
+import { LiveEvents } from './gateway/live-events.js'
 import type { SocialPort } from './gateway/social-port.js'
 import { readOnLiveConnection } from './persistence/postgres/connection.js'
 import {
@@ -26,6 +27,7 @@ import {
   silencesOf,
   translations,
 } from './persistence/queries/chat.js'
+import { endedEvents } from './persistence/queries/live-events.js'
 import type { Settings } from './settings.js'
 
 /** What was written so long before the newest message is reviewed again after a start. */
@@ -60,9 +62,9 @@ export async function openChatDrivers(settings: Settings, core: Core, log: Logge
 
 /** The chat's surroundings as the routes see them; `read` answers for a Postgres that is away. */
 export function socialPort(
-  { sql }: Core,
+  { sql, shard, program }: Core,
   { translations: cache, emotes }: ChatDrivers,
-  { TRANSLATION_LANGUAGES: languages }: Settings,
+  { TRANSLATION_LANGUAGES: languages, HLS_URL_TEMPLATE: playbackTemplate }: Settings,
   read: <T>(rows: () => Promise<T>) => Promise<T>,
 ): SocialPort {
   return {
@@ -74,6 +76,10 @@ export function socialPort(
       auditLog: (filter) => read(() => auditLog(sql, filter)),
       numberAt: (channelId, offset) => read(() => numberAt(sql, channelId, offset)),
     },
+    live: new LiveEvents({
+      ...{ engine: shard, program, playbackTemplate },
+      ended: (page) => read(() => endedEvents(sql, page)),
+    }),
     translations:
       cache === null ? null : { languages, translate: (message, language) => cache.translate(message, language) },
     emotes,

@@ -163,6 +163,7 @@ async function serve(
     submitScan: (principal, { idempotency_key: idempotencyKey, ...scan }, { ip }) =>
       submitScan(services, principal, scan, { ip, idempotencyKey }),
     chat: services.chat,
+    liveEvents: services.social.live,
     clientOf: (res, req) => clients.ofRequest(res, req),
     addressBucket: limits.bucket('ip'),
     velocity: new ScanVelocity(),

@@ -134,6 +134,11 @@ export const settingsSchema = z.object({
     .regex(/^[0-9A-Za-z]+$/)
     .optional()
     .describe('A set of 7TV to use instead of its global one.'),
+  HLS_URL_TEMPLATE: z
+    .string()
+    .regex(/^https?:\/\/\S*\{stream_key\}\S*$/, 'a web address with {stream_key} in it')
+    .default('https://cdn.blakjaks.com/hls/{stream_key}.m3u8')
+    .describe('Where the stream of a live event is played; {stream_key} stands for its key.'),
   SEVENTV_API_BASE_URL: baseUrl('https://7tv.io/v3').describe('Where 7TV’s API is, with its version.'),
 })
 

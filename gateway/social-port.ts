@@ -4,6 +4,7 @@ import type { AfterFact, AuditRow, ReportRow, SilenceRow } from '../actors/chat/
 import type { Emote } from './drivers/emotes.js'
 import type { Translation } from './drivers/translation.js'
 import type { TranslatableMessage } from './drivers/translation-cache.js'
+import type { LiveEvents } from './live-events.js'
 
 interface NewestFirst {
   readonly before?: AfterFact
@@ -32,6 +33,7 @@ export interface SocialReads {
 
 export interface SocialPort {
   readonly reads: SocialReads
+  readonly live: LiveEvents
   /** Null when nothing is translated here. */
   readonly translations: {
     readonly languages: readonly string[]

@@ -53,15 +53,17 @@ export function liveEventCommands(rules: LiveEventRules) {
       eventId: id,
       streamKey: z.string().min(16).max(100),
       profile: liveEventProfile,
-      startsAt: milliseconds,
+      /** Null means now. */
+      startsAt: milliseconds.nullable(),
     }),
     who: 'admin',
     actors: ({ eventId }, who) => [...moderatorRefs(who), liveEvent.newRef(eventId)],
-    handle: (turn, { eventId, streamKey, profile, startsAt }): LiveEventRow => {
+    handle: (turn, { eventId, streamKey, profile, startsAt: planned }): LiveEventRow => {
       const by = requireModerator(turn, turn.who)
       if (turn.context(theProgramme).eventIds.length >= rules.eventsMax) {
         throw new DomainError('conflict', 'too_many_events', `At most ${rules.eventsMax} events are scheduled or live.`)
       }
+      const startsAt = planned ?? turn.at
       requireFuture(startsAt, turn.at)
       requireChannel(turn, profile.channelId)
       const ref = liveEvent.ref(eventId)

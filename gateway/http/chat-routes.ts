@@ -1,9 +1,11 @@
-/** Everything of the chat that is reached over REST. */
+/** Everything of the chat and of live events that is reached over REST. */
 import type { Services } from '../services.js'
 import { adminModerationRoutes } from './admin-moderation.js'
 import { adminSocialRoutes } from './admin-social.js'
+import { adminStreamingRoutes } from './admin-streaming.js'
 import { socialRoutes } from './social.js'
 import { socialMessageRoutes } from './social-messages.js'
+import { streamingRoutes } from './streaming.js'
 import type { Route } from './toolkit/route.js'
 
 export const chatRoutes = (services: Services): Route[] => [
@@ -11,4 +13,6 @@ export const chatRoutes = (services: Services): Route[] => [
   ...socialMessageRoutes(services),
   ...adminSocialRoutes(services),
   ...adminModerationRoutes(services),
+  ...streamingRoutes(services),
+  ...adminStreamingRoutes(services),
 ]

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { channelSchema, messageSchema } from '../chat-json.js'
 import { editInput, inChannel, joinInput, onMessage, reactInput, readInput, sendInput } from './chat-in.js'
+import { liveCommandSchemas, liveEventSchemas } from './live-event-schemas.js'
 
 /** What every event of a channel carries: the offset is one more than that of the event before (X1). */
 const position = { channel: z.string(), epoch: z.string(), offset: z.number() }
@@ -42,6 +43,7 @@ export const chatEventSchemas = {
   }),
   /** The session is over; the server closes the socket. */
   'session:ended': z.object({ code: z.string() }),
+  ...liveEventSchemas,
 }
 
 export type ChatEventName = keyof typeof chatEventSchemas
@@ -85,6 +87,7 @@ export const chatCommandSchemas = {
   'message:react': { input: reactInput, ack: moved.extend({ count: z.number() }) },
   read: { input: readInput, ack: z.object({ unread: z.number() }) },
   typing: { input: inChannel, ack: z.object({}) },
+  ...liveCommandSchemas,
 }
 
 /** Instead of any of these answers. */

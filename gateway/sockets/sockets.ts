@@ -15,6 +15,7 @@ import type { Environment } from '../../engine/store.js'
 import type { Chat } from '../chat.js'
 import type { Client } from '../http/toolkit/client-address.js'
 import type { Principal } from '../http/toolkit/principal.js'
+import type { LiveEvents } from '../live-events.js'
 import { ChatSockets, defaultChatSocketLimits } from './chat-sockets.js'
 import { type CommandOptions, type Commands, handshake, serveCommands } from './client-in.js'
 import {
@@ -30,6 +31,7 @@ import {
 import { CommandsUnderWay } from './commands-under-way.js'
 import { Connections } from './connections.js'
 import { defaultSocketLimits, type SocketLimits } from './limits.js'
+import { LiveEventSockets } from './live-events.js'
 import { LiveInsights } from './live-insights.js'
 import { type Authenticated, Members } from './members.js'
 import { type SocketLog, SocketMetrics } from './metrics.js'
@@ -53,6 +55,7 @@ export interface SocketsOptions<Scan> {
   readonly submitScan: (principal: Principal, scan: Scan, context: { readonly ip: string }) => Promise<unknown>
   readonly clientOf: (res: HttpResponse, req: HttpRequest) => Client
   readonly chat: Chat
+  readonly liveEvents: LiveEvents
   /** Counts new connections by address, shared with HTTP. */
   readonly addressBucket: { take(key: string): number }
   /** Counted by {@link Sockets.publish}; may be warmed with the scans of the last minutes. */
@@ -109,6 +112,12 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
     metrics,
   })
   const chat = new ChatSockets({ ...options, limits: defaultChatSocketLimits, namespace: io.of('/social/ws'), metrics })
+  const events = new LiveEventSockets({
+    ...{ environment, metrics, log },
+    live: options.liveEvents,
+    namespace: io.of('/social/ws'),
+  })
+  events.begin()
   const ipOf = (socket: ServerSocket) => safeApp.clientOf(socket.conn.request).ip
   const entry = { ...options, members, metrics, ipOf }
   const underWay = new CommandsUnderWay()
@@ -125,7 +134,9 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
       await options.chat.enter(principal.userId)
     },
   }
-  serveNamespace(io.of('/social/ws'), handshake(chatEntry, false), commandOptions, (socket) => chat.welcome(socket))
+  serveNamespace(io.of('/social/ws'), handshake(chatEntry, false), commandOptions, (socket) => {
+    return new Map([...chat.welcome(socket), ...events.welcome(socket)])
+  })
   serveNamespace(io.of('/insights/live'), handshake(entry, true), commandOptions, (socket) => live.welcome(socket))
 
   const gauges = () => ({
@@ -140,6 +151,7 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
     personal_streams_absent_max: limits.absentMembersMax,
     feed_offset: live.feedOffset,
     ...chat.gauges(),
+    ...events.gauges(),
   })
   metrics.expose(gauges)
 
@@ -152,6 +164,7 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
     closed = true
     live.stop()
     chat.stop()
+    events.stop()
     await io.close()
   }
   return {
@@ -159,6 +172,7 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
       if (closed) return
       publish(record, { live, personal, members })
       chat.publish(record)
+      events.publish(record)
     },
     gauges,
     close: () => {

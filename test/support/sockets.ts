@@ -13,6 +13,7 @@ import type { Fact } from '../../engine/fact.js'
 import type { TurnRecord } from '../../engine/record.js'
 import { Chat } from '../../gateway/chat.js'
 import { ClientAddresses } from '../../gateway/http/toolkit/client-address.js'
+import { LiveEvents } from '../../gateway/live-events.js'
 import { ScanVelocity } from '../../gateway/sockets/scan-velocity.js'
 import { attachSockets, type SocketsOptions } from '../../gateway/sockets/sockets.js'
 
@@ -58,6 +59,14 @@ type Options = SocketsOptions<z.output<typeof scanSchema>>
 /** These sockets have no engine: who enters the chat is told so. */
 const nobodyThere = () => Promise.reject(new DomainError('unavailable', 'not_running', 'There is no engine.'))
 
+/** No live event is known. */
+const noLiveEvents = new LiveEvents({
+  engine: { execute: nobodyThere, query: (async () => []) as never },
+  program: createBlakjaks(),
+  playbackTemplate: '',
+  ended: nobodyThere,
+})
+
 /** Tokens are `user/session`; `expired` and everything without a slash are refused. */
 export async function startSockets(t: TestScope, options: Partial<Options> = {}) {
   const app = App()
@@ -86,6 +95,7 @@ export async function startSockets(t: TestScope, options: Partial<Options> = {})
     scansSoFar: 1_000,
     milestones: [{ every: 500, amount: 100_000_000n }],
     chat: new Chat({ execute: nobodyThere, query: nobodyThere }, createBlakjaks(), () => 'id', nobodyThere),
+    liveEvents: noLiveEvents,
     treasury: async () => [],
     metrics,
     log: { error: (context) => failures.push(context) },
