@@ -160,6 +160,29 @@ t.test(
       t.equal(await b.page.locator('.pending').count(), 0)
     })
 
+    await t.test('who reads what is older stays where they are, whatever happens meanwhile', async (t) => {
+      const channel = await inChannel(ann, 'crypto')
+      await b.page.locator('[data-channel=crypto]').click()
+      await rowWith(b.page, 'price 120').waitFor()
+      while ((await b.page.locator('.message').count()) < 119) {
+        await b.page.locator('#log').evaluate((log) => {
+          log.scrollTop = 0
+        })
+      }
+      const row = rowWith(b.page, 'price 60')
+      await row.evaluate((element) => element.scrollIntoView({ block: 'start' }))
+      const before = await row.boundingBox()
+      const id = (await row.getAttribute('data-id')) ?? ''
+      await channel.react(id, '👍')
+      await channel.send({ text: 'price 121' })
+      await rowWith(b.page, 'price 121').waitFor()
+      await row.locator('.chip').waitFor()
+      t.equal((await row.boundingBox())?.y, before?.y)
+      await b.page.click('#to-end')
+      t.equal(await rowWith(b.page, 'price 121').isVisible(), true)
+      await b.page.locator('[data-channel=general]').click()
+    })
+
     await t.test('one can do without a mouse; what is too long is not sent', async (t) => {
       await a.page.focus('#log')
       await a.page.keyboard.press('ArrowUp')

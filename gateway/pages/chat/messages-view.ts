@@ -72,7 +72,8 @@ export class MessagesView {
     const anchor = this.#isAtEnd ? null : this.#anchor()
     replaceWith(list, this.#rows(channel))
     show(empty, channel.messages.length + channel.pending.length === 0 && channel.status === 'live')
-    if (anchor !== null) log.scrollTop += anchor.row.offsetTop - anchor.top
+    const anchored = this.#shown.get(anchor?.id ?? '')?.row
+    if (anchor !== null && anchored !== undefined) log.scrollTop += anchored.offsetTop - anchor.top
     this.#stay()
     if (log.scrollHeight <= log.clientHeight) this.#loadOlder()
   }
@@ -114,6 +115,7 @@ export class MessagesView {
   goTo(id: string): boolean {
     const row = this.#shown.get(id)?.row
     if (row === undefined) return false
+    this.#isAtEnd = false
     row.scrollIntoView({ block: 'center' })
     row.focus({ preventScroll: true })
     row.classList.add('found')
@@ -127,11 +129,11 @@ export class MessagesView {
     show(toEnd, !this.#isAtEnd)
   }
 
-  /** The first row in sight, and where it is. */
-  #anchor(): { row: HTMLElement; top: number } | null {
+  /** The first message in sight, and where it is. */
+  #anchor(): { id: string; top: number } | null {
     const { log } = this.elements
-    for (const { row } of this.#shown.values()) {
-      if (row.offsetTop + row.offsetHeight > log.scrollTop) return { row, top: row.offsetTop }
+    for (const [id, { row }] of this.#shown) {
+      if (row.offsetTop + row.offsetHeight > log.scrollTop) return { id, top: row.offsetTop }
     }
     return null
   }
