@@ -9,7 +9,12 @@ import { type ChannelModes, type ChannelProfile, channelModes, channelProfile } 
 import { channelUnknown, moderatorRefs, requireModerator } from './rights.js'
 import type { ChatRules } from './rules.js'
 
-const id = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/)
+/** As in addresses. */
+export const channelId = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]{0,63}$/)
+  // Members keep what they know of a channel under its id.
+  .refine((text) => !(text in Object.prototype), 'This word means something else.')
 
 export const openModes: ChannelModes = {
   slowModeSeconds: 0,
@@ -37,7 +42,7 @@ export function channelCommands(rules: ChatRules) {
 
   const open = defineCommand({
     name: 'chat.open_channel',
-    input: z.object({ channelId: id, profile: channelProfile }),
+    input: z.object({ channelId, profile: channelProfile }),
     who: 'admin',
     actors: (_, who) => moderatorRefs(who),
     handle: (turn, { channelId, profile }) => {
@@ -48,7 +53,7 @@ export function channelCommands(rules: ChatRules) {
 
   const editChannel = defineCommand({
     name: 'chat.edit_channel',
-    input: z.object({ channelId: id, edit: channelEdit, isActive: z.boolean().nullable() }),
+    input: z.object({ channelId, edit: channelEdit, isActive: z.boolean().nullable() }),
     who: 'admin',
     actors: (_, who) => moderatorRefs(who),
     handle: (turn, { channelId, edit, isActive }) => {

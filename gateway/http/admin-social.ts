@@ -1,6 +1,6 @@
 /** Channels, messages and word rules for moderators (BJ-CHAT-11, BJ-MOD-02, 05, 06). */
 import { z } from 'zod'
-import { openModes } from '../../actors/chat/channels.js'
+import { channelId as newChannelId, openModes } from '../../actors/chat/channels.js'
 import { type ChannelProfile, channelModes, channelProfile, wordRule } from '../../actors/chat/facts.js'
 import { type TierName, tierName } from '../../actors/user/facts.js'
 import { DomainError } from '../../engine/errors.js'
@@ -37,10 +37,7 @@ const channelBody = z
   })
   .partial()
 const newChannelBody = channelBody.extend({
-  id: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,63}$/)
-    .meta({ description: 'As in addresses: lower-case letters, digits and dashes; it stays for ever' }),
+  id: newChannelId.meta({ description: 'As in addresses: lower-case letters, digits and dashes; it stays for ever' }),
   name,
   category,
 })
