@@ -32,10 +32,14 @@ export class ServerProcess {
   ) {}
 
   /** `nodeArgs` are for the server's Node, `--cpu-prof` say. */
-  static async start(dataDirectory: string, nodeArgs: readonly string[]): Promise<ServerProcess> {
+  static async start(
+    dataDirectory: string,
+    nodeArgs: readonly string[],
+    settings: NodeJS.ProcessEnv = {},
+  ): Promise<ServerProcess> {
     const startedAt = performance.now()
     const child = spawn(process.execPath, [...NPM_START_ARGS, ...nodeArgs, cli, 'start'], {
-      env: environmentOf(dataDirectory),
+      env: { ...environmentOf(dataDirectory), ...settings },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const deadline = startedAt + READY_TIMEOUT_MS

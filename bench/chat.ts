@@ -1,0 +1,166 @@
+/** `npm run bench:chat`: one room and many sockets, ours beside raw uWebSockets.js and beside plain Socket.IO. */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { availableParallelism, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { count } from '../cli/options.js'
+import { Helper } from './chat/calls.js'
+import type { Told } from './chat/connection.js'
+import { startOurs } from './chat/our-server.js'
+import { delivery, fanOut, storms } from './chat/phases.js'
+import type { ReferenceCalls } from './chat/reference.js'
+import { missedTargets, type Results, reportOf } from './chat/report.js'
+import { Rig } from './chat/rig.js'
+import { sampleEvent } from './chat/talkers.js'
+import { usageOf } from './chat/usage.js'
+import { machine } from './scan/machine.js'
+
+const RESULTS_FOLDER = join('bench', 'results')
+/** Open files of a process are often limited to 20,000. */
+const SOCKETS_PER_GENERATOR_MAX = 18_000
+/** Each may send 20 messages a second. */
+const TALKERS = 64
+/** Nothing is said in it but what the benchmark says. */
+const CHANNEL = 'crypto'
+const parts = ['fan-out', 'delivery', 'storm'] as const
+
+interface Options {
+  readonly sizes: readonly number[]
+  readonly sockets: number
+  readonly rounds: number
+  readonly seconds: number
+  readonly deliverySeconds: number
+  readonly generators?: number
+  readonly parts: readonly string[]
+  readonly targets: boolean
+  readonly nodeArg: readonly string[]
+  readonly write?: string
+}
+
+const options = new Command('bench:chat')
+  .description('Fan-out, delivery times and a reconnect storm in one room of the chat. Takes about eight minutes.')
+  .option('--sizes <list>', 'subscribers of the room at which fan-out is compared', sizes, [2_000, 10_000])
+  .option('--sockets <n>', 'all sockets of the server, for delivery times, memory and the storm', count, 18_000)
+  .option('--rounds <n>', 'of each measurement, one server after the other; the tables show medians', count, 3)
+  .option('--seconds <n>', 'of a round of fan-out', count, 5)
+  .option('--delivery-seconds <n>', 'of a round of delivery', count, 10)
+  .option('--generators <n>', 'processes full of subscribers for each server; one for each core but one', count)
+  .option('--parts <list>', `of ${parts.join(', ')}`, someParts, [...parts])
+  .option('--no-targets', 'end with 0 even when a target is missed')
+  .option('--node-arg <arg>', 'an argument for the Node of our server; may be repeated', collect, [])
+  .option('--write <folder>', 'where chat.md goes')
+  .addOption(
+    new Option('--quick', 'a small run, to see that it works').implies({
+      sizes: [300, 1_000],
+      sockets: 1_500,
+      rounds: 2,
+      seconds: 2,
+      deliverySeconds: 3,
+      targets: false,
+    }),
+  )
+  .parse()
+  .opts<Options>()
+
+function collect(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value]
+}
+
+function sizes(text: string): number[] {
+  return text.split(',').map(count)
+}
+
+function someParts(text: string): string[] {
+  const named = text.split(',')
+  const unknown = named.find((name) => !(parts as readonly string[]).includes(name))
+  if (unknown !== undefined) throw new InvalidArgumentError(`There is no part ${unknown}.`)
+  return named
+}
+
+function divided<Item>(items: readonly Item[], into: number): Item[][] {
+  const size = Math.ceil(items.length / into)
+  return Array.from({ length: into }, (_, index) => items.slice(index * size, (index + 1) * size))
+}
+
+/** What has been started, to be stopped in the opposite order. */
+const running: (() => Promise<unknown>)[] = []
+
+async function stopAll(): Promise<void> {
+  for (let stop = running.pop(); stop !== undefined; stop = running.pop()) await stop()
+}
+
+async function referenceServer(file: string, sample: Told) {
+  const server = new Helper<ReferenceCalls>(fileURLToPath(new URL(`chat/${file}`, import.meta.url)), () => {}, [
+    '--max-semi-space-size=64',
+  ])
+  running.push(() => server.stop())
+  return { url: await server.call('listen', { sample }), usage: () => server.call('usage', undefined) }
+}
+
+async function openRigs(folder: string, generators: number): Promise<readonly [ours: Rig, raw: Rig, plain: Rig]> {
+  const { sockets, nodeArg } = options
+  const ours = await startOurs(folder, { talkers: TALKERS, listeners: sockets }, nodeArg)
+  running.push(() => ours.process.stop())
+  const { url } = ours.process
+  const [writer = '', reader = ''] = ours.talkers
+  const sample = await sampleEvent(url, CHANNEL, [writer, reader])
+  const raw = await referenceServer('raw-server.js', sample)
+  const plain = await referenceServer('plain-server.js', sample)
+  const all = { channel: CHANNEL, talkers: ours.talkers, listeners: divided(ours.listeners, generators) }
+  const rigs = [
+    new Rig({ ...all, name: 'ours', url, usage: () => usageOf(url) }),
+    new Rig({ ...all, name: 'raw uWS', ...raw }),
+    new Rig({ ...all, name: 'Socket.IO on ws', ...plain }),
+  ] as const
+  for (const rig of rigs) {
+    running.push(() => rig.close())
+    await rig.fill()
+  }
+  return rigs
+}
+
+async function bench(folder: string): Promise<Results> {
+  const generators = Math.max(
+    options.generators ?? Math.max(1, availableParallelism() - 1),
+    Math.ceil(options.sockets / SOCKETS_PER_GENERATOR_MAX),
+  )
+  const [ours, raw, plain] = await openRigs(folder, generators)
+  const { rounds, sockets } = options
+  const fanOuts = []
+  const wants = (part: (typeof parts)[number]) => options.parts.includes(part)
+  for (const size of wants('fan-out') ? options.sizes : []) {
+    fanOuts.push(...(await fanOut([ours, raw, plain], size, rounds, options.seconds * 1_000)))
+  }
+  await plain.close()
+  const deliveries = wants('delivery')
+    ? await delivery([ours, raw], sockets, rounds, options.deliverySeconds * 1_000)
+    : []
+  await raw.close()
+  return {
+    at: new Date().toISOString(),
+    machine: machine(),
+    options,
+    generators,
+    bytesPerSocket: Object.fromEntries([ours, raw, plain].map(({ name, bytesPerSocket }) => [name, bytesPerSocket])),
+    fanOuts,
+    deliveries,
+    storms: wants('storm') ? await storms(ours, rounds) : [],
+  }
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'comptroller-bench-'))
+try {
+  const results = await bench(folder)
+  const report = reportOf(results)
+  process.stdout.write(report)
+  await mkdir(RESULTS_FOLDER, { recursive: true })
+  await writeFile(join(RESULTS_FOLDER, 'chat.json'), `${JSON.stringify(results, null, 2)}\n`)
+  if (options.write !== undefined) await writeFile(join(options.write, 'chat.md'), report)
+  const missed = missedTargets(results)
+  for (const target of missed) process.stdout.write(`MISSED: ${target}\n`)
+  if (missed.length > 0 && options.targets) process.exitCode = 1
+} finally {
+  await stopAll()
+  await rm(folder, { recursive: true, force: true })
+}
