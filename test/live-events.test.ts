@@ -1,5 +1,6 @@
 // Hunts: a reminder that comes twice, too late, or for what will not be; a peak that falls; an event seen by a tier it is
-// not for; a viewer counted twice; an event that a restart forgets; anything of scans that depends on an event.
+// not for; a viewer counted twice; anything of scans that depends on an event. Members who watch a real server are in
+// live-events-server.test.
 import assert from 'node:assert/strict'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -7,19 +8,11 @@ import fc from 'fast-check'
 import t from 'tap'
 import { type LiveEventProfile, liveEventChanged, liveReminderDue } from '../actors/live-event/facts.js'
 import type { Principal } from '../engine/command.js'
-import { liveCommandSchemas, liveEventSchemas } from '../gateway/sockets/live-event-schemas.js'
+import { Audiences } from '../gateway/sockets/viewers.js'
 import { startChat } from './support/chat.js'
 import { HOUR, MINUTE, uuid } from './support/loyalty.js'
-import {
-  type Client,
-  connectSocket,
-  logInAdmin,
-  saidOf,
-  signUp,
-  type Told,
-  type ToldSocket,
-} from './support/members.js'
-import { Deployment, root, until } from './support/server.js'
+import { root } from './support/server.js'
+import { ManualTime } from './support/sockets.js'
 
 type Chat = Awaited<ReturnType<typeof startChat>>
 const profile: LiveEventProfile = {
@@ -291,119 +284,51 @@ t.test('BJ-LIVE-10 nothing of scans knows of live events', async (t) => {
   }
 })
 
-t.setTimeout(120_000)
-t.test('the whole server, with members who watch', async (t) => {
-  const site = await Deployment.create(t)
-  const env = { RATE_LIMIT_MEMBER_PER_SECOND: '1000', RATE_LIMIT_MEMBER_BURST: '1000' }
-  await site.start({ env })
-  const admin = await logInAdmin(site)
-  const [ann, ben] = [await signUp(site, 'ann'), await signUp(site, 'ben')]
-  const EVENTS = '/v1/admin/streaming/events'
-  const sockets: ToldSocket[] = []
-
-  async function enter(who: Client): Promise<ToldSocket> {
-    const socket = await connectSocket(t, site, '/social/ws', who.token)
-    sockets.push(socket)
-    return socket
-  }
-  async function ask(socket: ToldSocket, event: keyof typeof liveCommandSchemas, id: string): Promise<Told> {
-    const answer = await socket.emitWithAck(event, { event: id })
-    if (answer.error === undefined) assert.deepEqual(liveCommandSchemas[event].ack.parse(answer), answer)
-    return answer
-  }
-  const schedule = async (over: object = {}): Promise<Told> => {
-    const { status, body } = await admin.post(EVENTS, { title: 'Friday', host_name: 'Jack', ...over })
-    t.equal(status, 201)
-    return body
-  }
-  const namesIn = async (who: Client, list: string) =>
-    (await who.get(`/v1/streaming/${list}`)).body.events.map(({ title }: Told) => title)
-  const lastOf = (socket: ToldSocket, name: string) => saidOf(socket, name).at(-1)
-
-  const later = await schedule({ title: 'Later', scheduled_at: new Date(Date.now() + 2 * HOUR).toISOString() })
-  const friday = await schedule({ description: 'Ask us anything' })
-  const vips = await schedule({ title: 'VIPs', tier_restriction: 'vip' })
-  t.match(friday, { status: 'scheduled', channel: 'live-events', tier_restriction: 'all', playback_url: null })
-  t.same(await namesIn(ann, 'schedule'), ['Friday', 'Later'])
-  t.same(new Set(await namesIn(admin, 'schedule')), new Set(['Friday', 'VIPs', 'Later']))
-  t.equal((await ann.post(EVENTS, { title: 'x', host_name: 'x' })).status, 403)
-  t.match((await admin.post(EVENTS, { title: 'x', host_name: 'x', channel: 'none' })).body, { code: 'channel_unknown' })
-  t.equal((await ann.get(`/v1/streaming/schedule`)).text.includes(friday.stream_key), false)
-
-  const [a, b] = [await enter(ann), await enter(ben)]
-  t.match(await ask(a, 'event:watch', vips.id), { error: { code: 'tier_too_low' } })
-  t.match(await ask(a, 'event:watch', 'none'), { error: { code: 'event_unknown' } })
-  t.match(await ask(a, 'event:watch', friday.id), { count: 1, peak: 0, state: { status: 'scheduled' } })
-  t.match((await admin.post(`${EVENTS}/${friday.id}/start`)).body, { status: 'live' })
-  const playback_url = `https://cdn.blakjaks.com/hls/${friday.stream_key}.m3u8`
-  await until('ann is told', () => lastOf(a, 'event:changed'))
-  t.match(lastOf(a, 'event:changed'), { id: friday.id, change: 'started', status: 'live', playback_url })
-  t.match(await ask(b, 'event:watch', friday.id), { count: 2, peak: 2, state: { status: 'live', playback_url } })
-  const twice = await enter(ben)
-  t.match(await ask(twice, 'event:watch', friday.id), { count: 2, peak: 2 }, 'one member counts once')
-  await until('watchers are told', () => lastOf(a, 'viewers')?.count === 2)
-  t.match((await admin.post(`${EVENTS}/${vips.id}/overlay`, { text: 'Soon' })).body, { overlay: { text: 'Soon' } })
-  await admin.post(`${EVENTS}/${friday.id}/overlay`, { text: 'Merch drop at nine' })
-  await until('the announcement is seen', () => lastOf(b, 'event:changed')?.overlay?.text === 'Merch drop at nine')
-  await admin.delete(`${EVENTS}/${friday.id}/overlay`)
-  await until('it is off again', () => lastOf(b, 'event:changed')?.overlay === null)
-  t.same(saidOf(a, 'event:changed').length, 3, 'and nobody hears of other events')
-
-  t.same(await ask(twice, 'event:unwatch', friday.id), { event: friday.id })
-  b.disconnect()
-  await until('who left is not counted', () => lastOf(a, 'viewers')?.count === 1)
-  const back = await enter(ben)
-  t.match(await ask(back, 'event:watch', friday.id), { count: 2, peak: 2 }, 'who comes back counts once')
-  await until('the core knows', async () => (await ann.get('/v1/streaming/live')).body.events[0]?.viewer_count === 2)
-
-  await admin.put(`/v1/admin/users/${ann.user.id}`, { tier: 'vip' })
-  t.match(await ask(a, 'event:watch', vips.id), { state: { title: 'VIPs' } })
-  await admin.put(`/v1/admin/users/${ann.user.id}`, { tier: null })
-  await until('rights that are gone close it', () => lastOf(a, 'event:closed')?.event === vips.id)
-  await admin.put(`${EVENTS}/${friday.id}`, { title: 'Friday, late' })
-  t.same(await namesIn(ben, 'live'), ['Friday, late'])
-
-  await site.kill()
-  await site.start({ env })
-  t.same(await namesIn(ann, 'schedule'), ['Later'], 'a restart keeps what is to come')
-  const again = (await ann.get('/v1/streaming/live')).body.events
-  t.match(again, [{ id: friday.id, title: 'Friday, late', peak_viewers: 2 }], 'and what is live')
-  await until('nobody watches after it', async () => {
-    return (await ann.get('/v1/streaming/live')).body.events[0].viewer_count === 0
-  })
-  const c = await enter(ann)
-  t.match(await ask(c, 'event:watch', friday.id), { count: 1, peak: 2 })
-  t.match((await admin.post(`${EVENTS}/${friday.id}/stop`)).body, { status: 'ended', viewer_count: 0, peak_viewers: 2 })
-  await until('its end is told', () => lastOf(c, 'event:changed')?.change === 'stopped')
-  t.match(await ask(c, 'event:watch', friday.id), { error: { code: 'event_over' } })
-  await admin.post(`${EVENTS}/${later.id}/cancel`)
-  const archived = () => ann.get('/v1/streaming/archive').then(({ body }) => body.events)
-  await until('it is in the archive', async () => (await archived()).length === 1)
-  await admin.put(`${EVENTS}/${friday.id}/vod`, { url: 'https://cdn.blakjaks.com/vod/friday.mp4' })
-  await until('it can be seen again', async () => (await archived())[0].vod_url !== null)
-  t.match(await archived(), [{ id: friday.id, peak_viewers: 2, status: 'ended', playback_url: null }])
-  t.same((await namesIn(ann, 'live')).concat(await namesIn(ann, 'schedule')), [])
-
-  for (const title of ['One', 'Two']) {
-    const { id } = await schedule({ title })
-    await admin.post(`${EVENTS}/${id}/start`)
-    await admin.post(`${EVENTS}/${id}/stop`)
-  }
-  await admin.post(`${EVENTS}/${vips.id}/start`)
-  await admin.post(`${EVENTS}/${vips.id}/stop`)
-  await until('all are in the archive', async () => (await admin.get('/v1/streaming/archive')).body.events.length === 4)
-  const pages: string[] = []
-  for (let cursor: string | null = ''; cursor !== null; ) {
-    const { body } = await ann.get(`/v1/streaming/archive?limit=1${cursor === '' ? '' : `&cursor=${cursor}`}`)
-    pages.push(...body.events.map(({ title }: Told) => title))
-    cursor = body.next_cursor
-  }
-  t.same(pages, ['Two', 'One', 'Friday, late'], 'page by page, each once, the last first')
-  t.equal((await ann.get('/v1/streaming/archive?cursor=x')).status, 422)
-
-  for (const { event, data } of sockets.flatMap(({ told }) => told)) {
-    const schema = liveEventSchemas[event as keyof typeof liveEventSchemas]
-    if (schema !== undefined) assert.deepEqual(schema.parse(data), data, event)
-  }
-  t.match((await admin.get('/asyncapi.json')).text, /event-reminder/)
-})
+t.test(
+  'X3 viewers are counted by member, told at most once a second and reported once in five, the latest always',
+  async (t) => {
+    const world = await startLive()
+    const scheduled = await world.schedule(HOUR)
+    const time = new ManualTime()
+    const told: [number, number, number][] = []
+    const reported: [number, number, number][] = []
+    const from = time.now()
+    const audiences = new Audiences(time, {
+      tell: (_, count, peak) => told.push([time.now() - from, count, peak]),
+      report: (_, viewers, peak) => reported.push([time.now() - from, viewers, peak]),
+    })
+    const audience = audiences.of(scheduled)
+    audience.enter('early', 'socket')
+    t.same([told, reported, audience.peak], [[[0, 1, 0]], [], 0], 'before the start nobody is a viewer')
+    let row = await world.run(world.live.start, { eventId: scheduled.eventId })
+    audiences.changed(audience, row)
+    t.same(reported, [[0, 1, 1]])
+    for (let index = 0; index < 50; index++) audience.enter(`m${index}`, 'one')
+    for (let index = 0; index < 50; index++) audience.enter(`m${index}`, 'another')
+    for (let index = 0; index < 30; index++) audience.leave(`m${index}`, 'one')
+    t.equal(audience.count, 51, 'who has another socket still watches')
+    for (let index = 0; index < 30; index++) audience.leave(`m${index}`, 'another')
+    time.pass(10_000)
+    t.same(told, [
+      [0, 1, 0],
+      [1_000, 21, 51],
+    ])
+    t.same(
+      reported,
+      [
+        [0, 1, 1],
+        [5_000, 21, 51],
+      ],
+      'the peak is that between two reports',
+    )
+    row = { ...row, viewers: 21, peakViewers: 51, version: row.version + 1 }
+    audiences.changed(audience, row)
+    for (let index = 0; index < 40; index++) audience.enter(`n${index}`, 'one')
+    audience.leave('early', 'socket')
+    t.same(reported.splice(2), [[10_000, 22, 51]], 'after calm at once')
+    audiences.end(audience)
+    t.same(reported.splice(2), [[10_000, 60, 61]], 'the end tells what was not told yet')
+    t.equal(time.timers, 0)
+    t.equal(audiences.size, 0)
+  },
+)
