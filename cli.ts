@@ -42,6 +42,17 @@ program
   })
 
 program
+  .command('gateway')
+  .description('serve the sockets of the chat for an engine in another process that has the same Redis')
+  .option('--redis <url>', 'the Redis that joins them; REDIS_URL by default')
+  .option('--port <n>', 'port to listen on, 0 takes a free one; PORT by default')
+  .option('--host <address>', 'address to listen on; HOST by default')
+  .action(async (options: { redis?: string; port?: string; host?: string }) => {
+    const { runGateway } = await import('./cli/gateway.js')
+    return runGateway(options)
+  })
+
+program
   .command('seed')
   .description('fill the data of a stopped server with members and active codes')
   .option('--users <n>', 'members to add', count)

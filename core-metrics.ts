@@ -48,24 +48,9 @@ export class CoreMetrics {
     })
   }
 
-  /** Shows every gauge that `read` returns under `comptroller_<area>_<name>`. */
+  /** {@link exposeGauges} on this registry. */
   gauges(area: string, help: string, read: () => Readonly<Record<string, number>>): void {
-    const known = new Map<string, Gauge>()
-    const { registry } = this
-    for (const name of Object.keys(read())) {
-      const fullName = `comptroller_${area}_${name.replaceAll(/[^a-zA-Z0-9_]/g, '_')}`
-      known.set(
-        name,
-        new Gauge({
-          name: fullName,
-          help: `${help}: ${name.replaceAll('_', ' ')}`,
-          registers: [registry],
-          collect() {
-            this.set(read()[name] ?? Number.NaN)
-          },
-        }),
-      )
-    }
+    exposeGauges(this.registry, area, help, read)
   }
 
   onFlush(records: number, micros: number): void {
@@ -90,5 +75,29 @@ export class CoreMetrics {
       },
       onStopped: (error) => report.stopped(error),
     }
+  }
+}
+
+/** Shows every gauge that `read` returns under `comptroller_<area>_<name>`. */
+export function exposeGauges(
+  registry: Registry,
+  area: string,
+  help: string,
+  read: () => Readonly<Record<string, number>>,
+): void {
+  const known = new Map<string, Gauge>()
+  for (const name of Object.keys(read())) {
+    const fullName = `comptroller_${area}_${name.replaceAll(/[^a-zA-Z0-9_]/g, '_')}`
+    known.set(
+      name,
+      new Gauge({
+        name: fullName,
+        help: `${help}: ${name.replaceAll('_', ' ')}`,
+        registers: [registry],
+        collect() {
+          this.set(read()[name] ?? Number.NaN)
+        },
+      }),
+    )
   }
 }

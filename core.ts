@@ -2,7 +2,6 @@
  * The core of one program, without its gateway: Postgres, recovery, journal, shard, projector. Used by the server and
  * by command-line tools that work on a stopped server's data.
  */
-import { randomUUID } from 'node:crypto'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
@@ -16,6 +15,7 @@ import { defaultLimits, type ShardLimits } from './engine/limits.js'
 import { asError } from './engine/outcome.js'
 import { Shard } from './engine/shard.js'
 import type { Checkpoint, Environment } from './engine/store.js'
+import { environment } from './environment.js'
 import { CodeGenerator } from './gateway/drivers/code-generator.js'
 import { ChatRetention } from './persistence/chat-retention.js'
 import { assertRoomToStart, DiskGuard, type DiskSpace, type DiskUse, realDisk } from './persistence/disk-guard.js'
@@ -44,7 +44,8 @@ import type { Settings } from './settings.js'
 const SHARD = 'blakjaks'
 const CONNECTIONS_MAX = 8
 const TRUNCATE_EVERY_RECORDS = 50_000
-const TIMEOUT_MAX_MS = 2 ** 31 - 1
+
+export { environment }
 
 export interface Core {
   readonly shard: Shard
@@ -77,25 +78,6 @@ const scansAccepted = defineQuery({
   actors: () => [],
   read: (scope, _: Record<string, never>) => scope.context(scanCounter).value,
 })
-
-export const environment: Environment = {
-  now: () => Date.now(),
-  micros: () => performance.now() * 1_000,
-  newId: () => randomUUID(),
-  wakeAt,
-}
-
-/** A timer for an absolute time. Times further away than timers reach are approached in steps. */
-function wakeAt(at: number, callback: () => void): () => void {
-  let timer: NodeJS.Timeout
-  const arm = () => {
-    const wait = at - Date.now()
-    timer = setTimeout(() => (wait > TIMEOUT_MAX_MS ? arm() : callback()), Math.max(0, Math.min(wait, TIMEOUT_MAX_MS)))
-    timer.unref()
-  }
-  arm()
-  return () => clearTimeout(timer)
-}
 
 /**
  * Brings the core up from what Postgres and the journal hold. `onFatal` is called once when it cannot go on: the

@@ -7,6 +7,7 @@ import type { Logger } from 'pino'
 import { Registry } from 'prom-client'
 import { z } from 'zod'
 import { scanRequest } from './actors/user/scan.js'
+import { openBus } from './bus.js'
 import { type ChatDrivers, exposeChatDrivers, openChatDrivers, socialPort } from './chat-drivers.js'
 import { type Core, type CorePorts, openCore } from './core.js'
 import { CoreMetrics } from './core-metrics.js'
@@ -34,7 +35,6 @@ import { payoutMails } from './gateway/http/payout-mails.js'
 import { scanRoutes, submitScan } from './gateway/http/scans.js'
 import { socketDocsRoutes } from './gateway/http/socket-docs.js'
 import { ClientAddresses } from './gateway/http/toolkit/client-address.js'
-import { defaultRateRules, RateLimiter } from './gateway/http/toolkit/rate-limit.js'
 import { createHttpServer } from './gateway/http/toolkit/server.js'
 import { userRoutes } from './gateway/http/users.js'
 import { walletRoutes } from './gateway/http/wallet.js'
@@ -64,11 +64,10 @@ import {
 } from './persistence/queries/payouts.js'
 import { recentScans, scanFlags } from './persistence/queries/scans.js'
 import { transactions } from './persistence/queries/transactions.js'
+import { PRODUCT, TOKEN_AUDIENCE, VERSION } from './product.js'
+import { rateLimits } from './rate-limits.js'
 import type { Settings } from './settings.js'
 
-const VERSION = '0.1.0'
-const PRODUCT = 'Comptroller'
-const TOKEN_AUDIENCE = 'comptroller'
 const KEY_TICK_MS = 60_000
 
 export interface Server {
@@ -142,12 +141,13 @@ async function serve(
     limits,
     metrics: registry,
     log,
-    ready: () => readiness(core, stopping, () => payoutWarnings(payouts, paused)),
+    ready: () => readiness(core, stopping, () => [...payoutWarnings(payouts, paused), ...(bus?.warnings() ?? [])]),
     trustedProxies: settings.TRUSTED_PROXIES,
     allowedOrigins: settings.ALLOWED_ORIGINS,
     rateLimitLoopback,
   })
   const clients = new ClientAddresses(settings.TRUSTED_PROXIES)
+  const bus = openBus(settings, core, services, metrics, log)
   const sockets = attachSockets({
     app: http.app,
     epoch: randomUUID(),
@@ -175,9 +175,11 @@ async function serve(
     limits: { backpressureBytesMax: settings.SOCKET_BACKPRESSURE_BYTES_MAX },
     limitLoopback: rateLimitLoopback,
     allowedOrigins: settings.ALLOWED_ORIGINS,
+    ...(bus === null ? {} : { chatAdapter: bus.chatAdapter }),
   })
   servePages(http.app, Object.values(core.program.rules.chat.mediaHosts).flat())
   core.shard.subscribe((record) => sockets.publish(record))
+  bus?.serve(sockets.chatNamespace)
   core.shard.subscribe(payoutMails(services, mailing, settings.ADMIN_EMAIL))
   exposeGauges(metrics, core, services)
   exposeChatDrivers(metrics, drivers)
@@ -206,6 +208,7 @@ async function serve(
       drivers.stop()
       await payouts?.stop()
       await core.stop()
+      bus?.stop()
     },
   }
 }
@@ -235,28 +238,6 @@ function warningsOf({ disk, parked, projector }: Core): string[] {
   else if (state !== 'ok') warnings.push(`Write-behind is ${state}: ${lastError}`)
   if (parked.count > 0) warnings.push(`Rows that Postgres refused are parked: ${parked.count}.`)
   return warnings
-}
-
-function rateLimits(settings: Settings): RateLimiter {
-  const perMember = {
-    per: 'member',
-    ratePerSecond: settings.RATE_LIMIT_MEMBER_PER_SECOND,
-    burst: settings.RATE_LIMIT_MEMBER_BURST,
-  } as const
-  const perMinute = (count: number) => ({ per: 'ip', ratePerSecond: count / 60, burst: count }) as const
-  const perAddress = settings.RATE_LIMIT_ADDRESS_PER_SECOND
-  return new RateLimiter({
-    rules: {
-      ...defaultRateRules,
-      ip: { per: 'ip', ratePerSecond: perAddress, burst: perAddress },
-      member: perMember,
-      // Scans have the velocity rule; a bucket of their own keeps other requests from using up a member's scans.
-      scan: perMember,
-      signup: perMinute(settings.RATE_LIMIT_SIGNUP_PER_MINUTE),
-      login: perMinute(settings.RATE_LIMIT_LOGIN_PER_MINUTE),
-    },
-    nowMs: () => performance.now(),
-  })
 }
 
 /** BJ-T37 */

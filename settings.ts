@@ -38,6 +38,15 @@ export const settingsSchema = z.object({
     .transform((path) => resolve(path))
     .describe('Journal, keys, mail, embedded Postgres.'),
   DATABASE_URL: z.url().optional().describe('A Postgres to use instead of the embedded one.'),
+  REDIS_URL: z
+    .url({ protocol: /^rediss?$/ })
+    .optional()
+    .describe('Redis (7 or newer) that joins gateways in other processes to the engine; without it there are none.'),
+  REDIS_PREFIX: z
+    .string()
+    .regex(/^[\w:.-]{1,64}$/)
+    .default('comptroller')
+    .describe('Begins the names of channels in Redis; one for each engine that uses it.'),
   ADMIN_EMAIL: z.email().default('admin@example.com').describe('E-mail of the first administrator.'),
   ADMIN_PASSWORD: z
     .string()

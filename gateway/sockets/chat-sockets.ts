@@ -4,6 +4,7 @@
  * G1 Facts are published in record order, once durable. X1 `join` answers with everything up to an offset and joins the
  *    room in the same step, so that what is sent from then on begins right after it. X2 Slow clients are closed by the
  *    app. X3 Presence and typing are hints: coalesced or dropped, never journaled. B1 See `ChatSocketLimits`.
+ *    What happens in a channel is published by every process to its own sockets; peers only tell hints.
  */
 
 import type { Message } from '../../actors/chat/facts.js'
@@ -17,12 +18,14 @@ import type { Chat } from '../chat.js'
 import { messageJson } from '../chat-json.js'
 import type { Principal } from '../http/toolkit/principal.js'
 import { ChannelFeeds } from './channel-feeds.js'
+import type { ChatEventData } from './chat-events.js'
 import { editInput, inChannel, joinInput, onMessage, reactInput, readInput, sendInput } from './chat-in.js'
 import { type ChannelFact, channelEvent, type MemberChatFact, memberEvent } from './chat-out.js'
 import { type Command, type Commands, parse } from './client-in.js'
 import type { ServerSocket, SocketNamespace } from './client-out.js'
 import type { SocketLog, SocketMetrics } from './metrics.js'
-import { Presence } from './presence.js'
+import { Peers } from './peers.js'
+import { Presence, SAMPLE_MAX } from './presence.js'
 import { TokenBucket } from './token-bucket.js'
 
 export interface ChatSocketLimits {
@@ -51,6 +54,8 @@ const MESSAGE_BYTES = 600
 
 export interface ChatSocketsOptions {
   readonly namespace: SocketNamespace
+  /** Other processes serve the same channels, and the adapter of the namespace reaches them. */
+  readonly isShared: boolean
   readonly chat: Chat
   readonly environment: Pick<Environment, 'now' | 'wakeAt'>
   readonly metrics: SocketMetrics
@@ -74,6 +79,7 @@ export class ChatSockets {
   readonly #limits: ChatSocketLimits
   readonly #feeds: ChannelFeeds
   readonly #presence: Presence
+  readonly #peers: Peers | null
   /** By channel: the epoch of its stream. */
   readonly #epochs = new Map<string, string>()
   readonly #typing = new Map<string, TokenBucket>()
@@ -84,9 +90,15 @@ export class ChatSockets {
     this.#options = options
     this.#limits = options.limits ?? defaultChatSocketLimits
     this.#feeds = new ChannelFeeds(this.#limits.channelEventsKept)
-    this.#presence = new Presence(options.environment, (channel, count, sample) => {
-      options.namespace.to(roomOf(channel)).emit('presence', { channel, count, sample })
-    })
+    this.#presence = new Presence(options.environment, (...here) => this.#tellPresence(...here))
+    const toPeers = {
+      ...options,
+      onPresence: (channel: string) => this.#presence.touch(channel),
+      onTyping: (typing: TypingHint) => {
+        if (this.#presence.count(typing.channel) > 0) this.#tellTypingHere(typing)
+      },
+    }
+    this.#peers = options.isShared ? new Peers(toPeers) : null
   }
 
   gauges() {
@@ -96,10 +108,18 @@ export class ChatSockets {
   stop(): void {
     this.#cancelQuarter()
     this.#presence.stop()
+    this.#peers?.stop()
+  }
+
+  #tellPresence(channel: string, here: number, sampleHere: string[]): void {
+    this.#peers?.tellPresence({ channel, count: here, sample: sampleHere })
+    const others = this.#peers?.elsewhere(channel) ?? { count: 0, sample: [] }
+    const sample = [...sampleHere, ...others.sample].slice(0, SAMPLE_MAX)
+    this.#options.namespace.to(roomOf(channel)).emit('presence', { channel, count: here + others.count, sample })
   }
 
   /** Tells everybody concerned of a durable record. */
-  publish({ facts }: TurnRecord): void {
+  publish({ facts }: Pick<TurnRecord, 'facts'>): void {
     for (const fact of facts as readonly Told[]) {
       switch (fact.type) {
         case 'chat.message_posted':
@@ -241,18 +261,22 @@ export class ChatSockets {
     if (joined?.channels.has(channelId) !== true) {
       throw new DomainError('conflict', 'not_joined', 'Join the channel first.', { field: 'channel' })
     }
+    const typing = { channel: channelId, user_id: userId, username: joined.username }
+    if (this.#tellTypingHere(typing)) this.#peers?.tellTyping(typing)
+    return {}
+  }
+
+  #tellTypingHere(typing: TypingHint): boolean {
     const { namespace, environment } = this.#options
     const { typingPerSecond } = this.#limits
-    let bucket = this.#typing.get(channelId)
+    let bucket = this.#typing.get(typing.channel)
     if (bucket === undefined) {
       bucket = new TokenBucket(typingPerSecond, typingPerSecond, () => environment.now())
-      this.#typing.set(channelId, bucket)
+      this.#typing.set(typing.channel, bucket)
     }
-    if (bucket.take() === 0) {
-      const typing = { channel: channelId, user_id: userId, username: joined.username }
-      namespace.to(roomOf(channelId)).emit('typing', typing)
-    }
-    return {}
+    if (bucket.take() > 0) return false
+    namespace.to(roomOf(typing.channel)).emit('typing', typing)
+    return true
   }
 
   /** BJ-T29 With the quarter nearly everybody's tier ends, and nothing else says so. */
@@ -302,6 +326,7 @@ export class ChatSockets {
 }
 
 type JoinInput = ReturnType<typeof joinInput.parse>
+type TypingHint = ChatEventData<'typing'>
 
 interface Changed {
   readonly offset: number

@@ -24,7 +24,7 @@ export interface ConnectionsOptions {
 
 export class Connections {
   readonly #perAddress = new Map<string, number>()
-  #open = 0
+  readonly #watched = new Set<Connection>()
   #stopping = false
 
   constructor(
@@ -34,7 +34,7 @@ export class Connections {
   ) {}
 
   get open(): number {
-    return this.#open
+    return this.#watched.size
   }
 
   get addresses(): number {
@@ -44,6 +44,11 @@ export class Connections {
   /** From now on no connection is admitted. */
   stop(): void {
     this.#stopping = true
+  }
+
+  /** Closes every connection; clients connect anew by themselves. */
+  closeAll(): void {
+    for (const connection of [...this.#watched]) connection.close()
   }
 
   /** Why a new connection is refused, if it is. To be asked before it is opened. */
@@ -56,7 +61,8 @@ export class Connections {
   #refusal(client: Client): DomainError | undefined {
     const { limits, addressBucket } = this.options
     if (this.#stopping) return new DomainError('unavailable', 'stopping', 'This server is stopping.')
-    if (this.#open >= limits.connectionsMax) return new DomainError('unavailable', 'full', 'Too many connections.')
+    if (this.#watched.size >= limits.connectionsMax)
+      return new DomainError('unavailable', 'full', 'Too many connections.')
     if (!this.#counts(client)) return undefined
     if ((this.#perAddress.get(client.limitKey) ?? 0) >= limits.connectionsPerAddressMax) {
       return new DomainError('too_many', 'too_many_connections', 'Too many connections from this address.')
@@ -70,10 +76,12 @@ export class Connections {
   /** Keeps account of a connection until it closes. */
   watch(connection: Connection): void {
     const client = this.app.clientOf(connection.request)
+    this.#watched.add(connection)
     this.#count(client, 1)
     this.#boundPolling(connection)
     closeAtOnce(connection)
     connection.once('close', (reason: string) => {
+      this.#watched.delete(connection)
       this.#count(client, -1)
       this.metrics.closed(this.app.isSlow(connection.transport) ? 'slow_client' : reason)
     })
@@ -102,7 +110,6 @@ export class Connections {
   }
 
   #count(client: Client, change: 1 | -1): void {
-    this.#open += change
     if (!this.#counts(client)) return
     const count = (this.#perAddress.get(client.limitKey) ?? 0) + change
     if (count === 0) this.#perAddress.delete(client.limitKey)

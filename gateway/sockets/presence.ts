@@ -1,12 +1,12 @@
 /**
- * Who is in which channel, by member however many sockets they have. Never journaled; told at most once in
- * `PRESENCE_INTERVAL_MS` a channel, to everybody in it.
+ * Who is in which channel here, by member however many sockets they have. Never journaled; told at most once in
+ * `PRESENCE_INTERVAL_MS` a channel while somebody is in it, and when it has become empty.
  */
 import type { Environment } from '../../engine/store.js'
 import { Coalescer } from './coalescer.js'
 
 const PRESENCE_INTERVAL_MS = 2_000
-const SAMPLE_MAX = 20
+export const SAMPLE_MAX = 20
 
 interface Attendance {
   readonly members: Map<string, { readonly username: string; sockets: number }>
@@ -49,6 +49,12 @@ export class Presence {
     }
     attendance.tell.stop()
     this.#channels.delete(channelId)
+    this.tell(channelId, 0, [])
+  }
+
+  /** Elsewhere somebody came or went: those who are here are told. */
+  touch(channelId: string): void {
+    this.#channels.get(channelId)?.tell.touch()
   }
 
   stop(): void {

@@ -5,9 +5,7 @@
  */
 
 import type { HttpRequest, HttpResponse, TemplatedApp } from 'uWebSockets.js'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Registry } from 'prom-client'
-import { Server } from 'socket.io'
 import type { z } from 'zod'
 import { assert } from '../../engine/assert.js'
 import type { TurnRecord } from '../../engine/record.js'
@@ -17,7 +15,7 @@ import type { Client } from '../http/toolkit/client-address.js'
 import type { Principal } from '../http/toolkit/principal.js'
 import type { LiveEvents } from '../live-events.js'
 import { ChatSockets, defaultChatSocketLimits } from './chat-sockets.js'
-import { type CommandOptions, type Commands, handshake, serveCommands } from './client-in.js'
+import { handshake } from './client-in.js'
 import {
   milestonesOf,
   type PayoutSettled,
@@ -26,7 +24,6 @@ import {
   type ServerSocket,
   type SessionClosed,
   type SocketNamespace,
-  type SocketServer,
 } from './client-out.js'
 import { CommandsUnderWay } from './commands-under-way.js'
 import { Connections } from './connections.js'
@@ -39,6 +36,7 @@ import { Personal } from './personal.js'
 import { PersonalStreams } from './personal-streams.js'
 import { SafeApp } from './safe-app.js'
 import type { ScanVelocity } from './scan-velocity.js'
+import { type ChatAdapter, letGo, openServer, serveNamespace } from './serving.js'
 import type { PoolBalance } from './treasury-ticker.js'
 
 export interface SocketsOptions<Scan> {
@@ -73,18 +71,19 @@ export interface SocketsOptions<Scan> {
   readonly limitLoopback?: boolean
   /** Origins of web pages elsewhere that may connect by polling; none by default. */
   readonly allowedOrigins?: readonly string[]
+  /** Reaches other processes that serve `/social/ws` too. */
+  readonly chatAdapter?: ChatAdapter
 }
 
 export interface Sockets {
+  /** Where `/social/ws` tells other processes, and hears of them. */
+  readonly chatNamespace: SocketNamespace
   /** Tells everybody concerned of a durable record. */
   publish(record: TurnRecord): void
   gauges(): Readonly<Record<string, number>>
   /** Refuses new connections and closes the open ones; clients come back to whoever serves then. */
   close(): Promise<void>
 }
-
-const CLOSE_TIMEOUT_MS = 2_000
-const LINGER_MS = 250
 
 /** Serves Socket.IO at `/socket.io/` of the app. One per process: Socket.IO patches its adapter for the last app. */
 export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
@@ -99,7 +98,7 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
   })
   const { addressBucket, limitLoopback = false } = options
   const connections = new Connections(safeApp, metrics, { limits, limitLoopback, addressBucket })
-  const io = openServer(safeApp, connections, limits, options.allowedOrigins ?? [])
+  const io = openServer(safeApp, connections, { ...options, limits })
   const members = new Members(limits.socketsPerMemberMax, environment)
   const streams = new PersonalStreams<PersonalEntry>(epoch, limits.personalEventsKept, limits.absentMembersMax)
   const personal = new Personal({ ...options, namespace: io.of('/'), streams, metrics })
@@ -111,7 +110,13 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
     feedItemsKept: limits.feedItemsKept,
     metrics,
   })
-  const chat = new ChatSockets({ ...options, limits: defaultChatSocketLimits, namespace: io.of('/social/ws'), metrics })
+  const chat = new ChatSockets({
+    ...options,
+    limits: defaultChatSocketLimits,
+    namespace: io.of('/social/ws'),
+    isShared: options.chatAdapter !== undefined,
+    metrics,
+  })
   const events = new LiveEventSockets({
     ...{ environment, metrics, log },
     live: options.liveEvents,
@@ -158,9 +163,7 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
   let closed = false
   let closing: Promise<void> | undefined
   const close = async () => {
-    connections.stop()
-    // What clients have sent by now is read, and answered or refused, before they are let go.
-    if (connections.open > 0) await Promise.all([underWay.stop(CLOSE_TIMEOUT_MS), sleep(LINGER_MS)])
+    await letGo(connections, underWay)
     closed = true
     live.stop()
     chat.stop()
@@ -168,6 +171,7 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
     await io.close()
   }
   return {
+    chatNamespace: io.of('/social/ws'),
     publish: (record) => {
       if (closed) return
       publish(record, { live, personal, members })
@@ -180,57 +184,6 @@ export function attachSockets<Scan>(options: SocketsOptions<Scan>): Sockets {
       return closing
     },
   }
-}
-
-function openServer(
-  app: SafeApp,
-  connections: Connections,
-  limits: SocketLimits,
-  allowedOrigins: readonly string[],
-): SocketServer {
-  const io: SocketServer = new Server({
-    serveClient: false,
-    connectTimeout: limits.connectTimeoutMs,
-    maxHttpBufferSize: limits.messageBytesMax,
-    httpCompression: false,
-    perMessageDeflate: false,
-    // Must answer at once: uWS forgets the request when its handler returns.
-    allowRequest: (request, answer) => {
-      const refusal = connections.refusal(app.clientOf(request))
-      answer(refusal?.message, refusal === undefined)
-    },
-    ...(allowedOrigins.length === 0 ? {} : { cors: { origin: [...allowedOrigins] } }),
-  })
-  io.attachApp(app)
-  io.engine.on('connection', (connection: ServerSocket['conn']) => connections.watch(connection))
-  return io
-}
-
-function serveNamespace(
-  namespace: SocketNamespace,
-  enter: ReturnType<typeof handshake>,
-  options: CommandOptions,
-  welcome: (socket: ServerSocket) => Commands,
-): void {
-  namespace.use(enter)
-  namespace.on('connection', (socket) => {
-    leaveTopicsAtEnd(socket)
-    const { member } = socket.data
-    if (member?.endedBecause !== undefined)
-      member.end(member.endedBecause) // since the handshake (M1)
-    else serveCommands(socket, welcome(socket), options)
-  })
-}
-
-/**
- * Socket.IO forgets to unsubscribe a WebSocket that leaves a namespace but stays open for another: the next member to
- * join on it would get what is meant for the one before.
- */
-function leaveTopicsAtEnd(socket: ServerSocket): void {
-  socket.once('disconnecting', () => {
-    if (socket.conn.readyState !== 'open') return
-    for (const room of socket.rooms) void socket.leave(room)
-  })
 }
 
 interface Audience {

@@ -1,0 +1,151 @@
+/** A gateway: a process that serves the sockets of the chat for an engine elsewhere. It keeps nothing. */
+import { randomUUID } from 'node:crypto'
+import { decodeJwt } from 'jose'
+import type { Logger } from 'pino'
+import { collectDefaultMetrics, Registry } from 'prom-client'
+import { z } from 'zod'
+import { createBlakjaks } from './actors/programs/blakjaks/program.js'
+import { exposeGauges } from './core-metrics.js'
+import { type TurnRecord, unpack } from './engine/record.js'
+import { environment } from './environment.js'
+import { Tokens } from './gateway/auth/tokens.js'
+import { FactFeed } from './gateway/bus/fact-feed.js'
+import { BusRedis } from './gateway/bus/redis.js'
+import { RemoteEngine } from './gateway/bus/remote-engine.js'
+import { RemoteKeys } from './gateway/bus/remote-keys.js'
+import { channelNames } from './gateway/bus/wire.js'
+import { Chat } from './gateway/chat.js'
+import { ClientAddresses } from './gateway/http/toolkit/client-address.js'
+import { createHttpServer } from './gateway/http/toolkit/server.js'
+import { attachChat } from './gateway/sockets/chat-server.js'
+import { PRODUCT, TOKEN_AUDIENCE, VERSION } from './product.js'
+import { rateLimits } from './rate-limits.js'
+import type { Settings } from './settings.js'
+
+/** Far less than the engine publishes a key before it signs. */
+const KEYS_INTERVAL_MS = 60_000
+const KEYS_RETRY_MS = 1_000
+
+const batchSchema = z.object({ seq: z.int(), bytes: z.instanceof(Uint8Array) })
+const missedSchema = z.object({ upTo: z.int(), batches: z.array(batchSchema).nullable() })
+const factsSchema = z.tuple([z.string(), z.int().nonnegative(), z.instanceof(Uint8Array).nullable()])
+
+export interface GatewayServer {
+  readonly url: string
+  /** Refuses new connections, answers what is under way, closes the rest. */
+  stop(): Promise<void>
+}
+
+/** Starts whether Redis and the engine are there or not; `/readyz` says what is missing. */
+export async function startGateway(settings: Settings & { REDIS_URL: string }, log: Logger): Promise<GatewayServer> {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const redis = new BusRedis(settings.REDIS_URL, log)
+  const names = channelNames(settings.REDIS_PREFIX)
+  const engine: RemoteEngine = new RemoteEngine({
+    ...{ redis, names, environment, gateway: randomUUID() },
+    reached: (run, seq) => feed.reached(run, seq),
+  })
+  const keys = new RemoteKeys()
+  const keeping = keepKeys(keys, engine, log)
+  const program = createBlakjaks()
+  const coldNumberAt = async (channelId: string, offset: number) =>
+    z
+      .int()
+      .nullable()
+      .parse(await engine.call('chat.cold_number', { channelId, offset }))
+  const chat = new Chat(engine, program, environment.newId, coldNumberAt)
+  const tokens = new Tokens({
+    keys,
+    signer: noSigner,
+    issuer: PRODUCT,
+    audience: TOKEN_AUDIENCE,
+    clock: environment.now,
+  })
+  const limits = rateLimits(settings)
+  let isStopping = false
+  const reasons = () => [
+    ...(isStopping ? ['stopping'] : []),
+    ...(redis.isReady ? [] : ['Redis cannot be reached']),
+    ...(feed.hearsEngine ? [] : ['nothing is heard of the engine']),
+    ...(keys.areKnown ? [] : ['the keys of tokens are not known yet']),
+  ]
+  const http = createHttpServer({
+    info: { title: `${PRODUCT} gateway`, version: VERSION },
+    routes: [],
+    authenticate: (token) => tokens.verifyAccess(token),
+    ...{ limits, log, metrics: registry },
+    ready: () => ({ ok: reasons().length === 0, reasons: reasons() }),
+    trustedProxies: settings.TRUSTED_PROXIES,
+    allowedOrigins: settings.ALLOWED_ORIGINS,
+    rateLimitLoopback: settings.RATE_LIMIT_LOOPBACK,
+  })
+  const clients = new ClientAddresses(settings.TRUSTED_PROXIES)
+  const sockets = attachChat({
+    ...{ environment, chat, log, app: http.app, metrics: registry },
+    authenticate: async (token) => {
+      const principal = await tokens.verifyAccess(token)
+      return { principal, expiresAtMs: (decodeJwt(token).exp ?? 0) * 1_000 }
+    },
+    checkSession: async ({ userId, sessionId }) => {
+      await engine.query(program.queries.session, { userId, sessionId })
+    },
+    clientOf: (res, req) => clients.ofRequest(res, req),
+    chatAdapter: redis.adapter(names.sockets),
+    addressBucket: limits.bucket('ip'),
+    limits: { backpressureBytesMax: settings.SOCKET_BACKPRESSURE_BYTES_MAX },
+    limitLoopback: settings.RATE_LIMIT_LOOPBACK,
+    allowedOrigins: settings.ALLOWED_ORIGINS,
+  })
+  const feed = new FactFeed({
+    ...{ environment, log },
+    missed: async (run, seq) => missedSchema.parse(await engine.call('facts.missed', { run, seq })),
+    publish: (bytes) => sockets.publish(unpack<TurnRecord['facts']>(bytes)),
+    resync: (because) => {
+      log.warn({ because }, 'clients are sent away to come back with their positions')
+      sockets.dismissAll()
+    },
+    onRun: keeping.now,
+  })
+  sockets.namespace.on('facts', (...told: unknown[]) => {
+    const parsed = factsSchema.safeParse(told)
+    if (parsed.success) feed.take(...parsed.data)
+    else log.error({ err: parsed.error }, 'facts from Redis could not be read')
+  })
+  exposeGauges(registry, 'gateway', 'The gateway', () => ({ ...engine.gauges(), ...redis.gauges(), ...feed.gauges() }))
+  const port = await http.listen(settings.PORT, settings.HOST)
+  return {
+    url: `http://${settings.HOST.includes(':') ? `[${settings.HOST}]` : settings.HOST}:${port}`,
+    stop: async () => {
+      isStopping = true
+      keeping.stop()
+      await sockets.close()
+      await http.close()
+      redis.close()
+    },
+  }
+}
+
+const noSigner = { sign: () => Promise.reject(new Error('a gateway issues no tokens')) }
+
+/** Asks for the keys of tokens now and then, and again soon after it failed. */
+function keepKeys(keys: RemoteKeys, engine: RemoteEngine, log: Logger) {
+  let timer: NodeJS.Timeout | undefined
+  let isAsking = false
+  const ask = async () => {
+    if (isAsking) return
+    isAsking = true
+    clearTimeout(timer)
+    let nextInMs = KEYS_INTERVAL_MS
+    try {
+      await keys.adopt(await engine.call('keys', {}))
+    } catch (error) {
+      nextInMs = KEYS_RETRY_MS
+      log.debug({ err: error }, 'the keys of tokens could not be asked for')
+    }
+    isAsking = false
+    timer = setTimeout(ask, nextInMs)
+  }
+  void ask()
+  return { now: () => void ask(), stop: () => clearTimeout(timer) }
+}
