@@ -1,9 +1,6 @@
 // Hunts, with a real Redis, one engine and gateways as processes: a message skipped or told twice when a gateway, Redis or
 // the engine dies; a room, a count or a session that other processes do not know of.
-import fc from 'fast-check'
 import t from 'tap'
-import { FactFeed } from '../gateway/bus/fact-feed.js'
-import { FactLog } from '../gateway/bus/fact-log.js'
 import { Gateway, Listener } from './support/gateways.js'
 import { connectSocket, logInAdmin, type Member, saidOf, signUp, type Told } from './support/members.js'
 import { RedisServer } from './support/redis.js'
@@ -169,49 +166,4 @@ t.test('X1 the engine is killed and started again: clients come back with their 
     await until('all is heard', () => each.heard.length >= due.length)
     t.same([textsOf(each), each.resyncs, each.wrong], [due, 0, []])
   }
-})
-
-t.test('X1 however batches are lost, each is published once and in order, or all are told to come back', async (t) => {
-  const run = fc.asyncProperty(
-    fc.array(fc.record({ isLost: fc.boolean(), isBeat: fc.boolean(), isAsked: fc.boolean() }), { maxLength: 60 }),
-    fc.integer({ min: 1, max: 40 }),
-    async (steps, keptBytes) => {
-      const log = new FactLog(keptBytes)
-      const published: number[] = []
-      let resyncedAt = 0
-      const feed: FactFeed = new FactFeed({
-        environment: { now: () => 0, wakeAt: () => () => {} },
-        missed: async (_, seq) => ({ upTo: log.seq, batches: log.since(seq, 3) }),
-        publish: ([value = 0]) => published.push(value),
-        resync: () => {
-          resyncedAt = log.seq
-        },
-        onRun: () => {},
-        log: { info: () => {}, warn: () => {}, error: () => {} },
-      })
-      feed.take('run', 0, null)
-      const reached: Promise<void>[] = []
-      for (const { isLost, isBeat, isAsked } of steps) {
-        if (isBeat) feed.take('run', log.seq, null)
-        else {
-          const bytes = Uint8Array.of(log.seq + 1)
-          const seq = log.append(bytes)
-          if (!isLost) feed.take('run', seq, bytes)
-        }
-        const asked = isAsked ? feed.reached('run', log.seq) : undefined
-        if (asked !== undefined) reached.push(asked)
-      }
-      for (const each of reached) each.catch(() => {})
-      do {
-        feed.take('run', log.seq, null)
-        await new Promise(setImmediate)
-      } while (feed.gauges().facts_seq < log.seq)
-      for (let at = 1; at < published.length; at++) {
-        const [one = 0, next = 0] = published.slice(at - 1, at + 1)
-        t.ok(next === one + 1 || (next > one && resyncedAt > 0), 'in order, without a gap nobody was told of')
-      }
-      if (resyncedAt === 0) t.equal(published.length, log.seq)
-    },
-  )
-  await fc.assert(run, { numRuns: 60 })
 })

@@ -122,6 +122,8 @@ export class FactFeed {
         const after = this.#seq
         const { upTo, batches } = await missed(run, after)
         if (this.#run !== run) return
+        // What was late came after all: what follows it is asked for anew.
+        if (batches === null && this.#seq !== after) continue
         if (batches === null) {
           this.#skipTo(upTo)
           this.#resync('what was missed is not known any more')
