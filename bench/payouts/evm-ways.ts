@@ -17,6 +17,7 @@ import { DOLLAR, localSigner, newAccount, USDT, WALLET } from '../../test/suppor
 const FUNDS = 1_000_000n * DOLLAR
 const GAS_FUNDS = parseEther('1000')
 export const POLL_MS = 25
+const SEND_AGAIN_MS = 1_000
 const MINED_WITHIN_MS = 120_000
 
 /** Pays so many newcomers a dollar each; resolves when all are in a block, with the seconds it took. */
@@ -87,7 +88,7 @@ export class EvmGround {
       const seconds = await timed(async () => {
         signed = await wallet.sign(transfers)
         mustBeTaken(await wallet.broadcast(signed))
-        await this.#untilMined(wallet, nonce + payouts)
+        await this.#untilMined(wallet, nonce + payouts, signed)
       })
       const seen = await wallet.observe(
         transfers.map((transfer, index) => ({ ...transfer, signed: signed.slice(index, index + 1) })),
@@ -116,8 +117,9 @@ export class EvmGround {
       }))
       const seconds = await timed(async () => {
         const steps = stepsOf(payments, nonce)
-        mustBeTaken(await wallet.broadcast(await payer.sign(steps)))
-        await this.#untilMined(wallet, nonce + steps.length)
+        const signed = await payer.sign(steps)
+        mustBeTaken(await wallet.broadcast(signed))
+        await this.#untilMined(wallet, nonce + steps.length, signed)
       })
       const last = payments.at(-1)?.to ?? ''
       if ((await wallet.balanceOf(last)) !== DOLLAR) throw new Error('the last payee was not paid')
@@ -133,10 +135,16 @@ export class EvmGround {
     return this.anvil.client.getTransactionCount({ address: wallet.address })
   }
 
-  async #untilMined(wallet: EvmWallet, nonces: number): Promise<void> {
-    const deadline = performance.now() + MINED_WITHIN_MS
+  /** Sends again now and then, as the pipeline does: anvil drops what comes behind one that its block has no room for. */
+  async #untilMined(wallet: EvmWallet, nonces: number, signed: readonly SignedTransaction[]): Promise<void> {
+    const startedAt = performance.now()
+    let sentAt = startedAt
     while ((await this.#mined(wallet)) < nonces) {
-      if (performance.now() > deadline) throw new Error(`not mined within ${MINED_WITHIN_MS} ms`)
+      if (performance.now() - startedAt > MINED_WITHIN_MS) throw new Error(`not mined within ${MINED_WITHIN_MS} ms`)
+      if (performance.now() - sentAt > SEND_AGAIN_MS) {
+        await wallet.broadcast(signed)
+        sentAt = performance.now()
+      }
       await sleep(POLL_MS)
     }
   }

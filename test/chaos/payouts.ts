@@ -40,11 +40,7 @@ const ofServers = kills === 0 ? null : await runPhase(payouts, { seed, cycles: k
 const summary = { chains, wallets: ofWallets, servers: ofServers }
 process.stdout.write(`\n${tableOf(summary)}\n\n${footOf(summary)}\n`)
 if (options.write !== undefined) {
-  const given = process.argv.slice(2)
-  await write(
-    summary,
-    options.write,
-    ['npm run chaos:payouts', ...(given.length > 0 ? ['--', ...given] : [])].join(' '),
-  )
+  const command = `npm run chaos:payouts -- --crashes ${crashes} --reorgs ${reorgs} --kills ${kills} --seed ${seed}`
+  await write(summary, options.write, command)
 }
 process.exit(isSound(summary) ? 0 : 1)

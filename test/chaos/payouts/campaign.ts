@@ -44,10 +44,11 @@ export async function campaign(scope: Scope, options: CampaignOptions): Promise<
 
 async function live(climate: Climate, tally: Tally, options: CampaignOptions): Promise<ChainResult> {
   const { crashes, reorgs, seed, onProgress } = options
-  const reaper = new Reaper(new Random(seed, `deaths on ${climate.name}`), crashes)
-  const isDone = () => reaper.isDone && tally.reorganisations >= reorgs
+  const reaper = new Reaper(new Random(seed, `deaths on ${climate.name}`))
+  const isDone = () => tally.crashes >= crashes && tally.reorganisations >= reorgs
   for (let life = 1; life <= LIVES_MAX && !isDone() && tally.problems.length === 0; life++) {
     const random = new Random(seed, `life ${life} on ${climate.name}`)
+    reaper.left = Math.max(0, crashes - tally.crashes)
     const left = Math.max(0, reorgs - tally.reorganisations)
     const plan = { climate, random, reaper, tally, reorgs: Math.min(REORGS_A_LIFE, left) }
     try {

@@ -15,15 +15,10 @@ export class Reaper {
   readonly struck = new Map<string, number>()
   #gap = 0
 
-  constructor(
-    private readonly random: Random,
-    /** How many are still to die. */
-    private left: number,
-  ) {}
+  /** How many are still to die. Two calls at once may be struck by one death. */
+  left = 0
 
-  get isDone(): boolean {
-    return this.left <= 0
-  }
+  constructor(private readonly random: Random) {}
 
   readonly plan = (step: string): Death | null => {
     const deaths = deathsAt(step)
