@@ -6,6 +6,7 @@ import type { ServerSocket, SocketNamespace, SocketServer } from './client-out.j
 import type { CommandsUnderWay } from './commands-under-way.js'
 import type { Connections } from './connections.js'
 import type { SocketLimits } from './limits.js'
+import { knowPolling } from './polling.js'
 import type { SafeApp } from './safe-app.js'
 
 export const CHAT = '/social/ws'
@@ -57,7 +58,7 @@ function withChatAdapter(io: SocketServer, chatAdapter: ChatAdapter) {
   function adapterOf(namespace: Namespace): Adapter {
     if (namespace.name !== CHAT) return new InMemory(namespace)
     const adapter = chatAdapter(namespace)
-    adapter.broadcast = (packet, options) => InMemory.prototype.broadcast.call(adapter, packet, options)
+    adapter.broadcast = InMemory.prototype.broadcast
     return adapter
   }
   return adapterOf
@@ -69,6 +70,7 @@ export function serveNamespace(
   options: CommandOptions,
   welcome: (socket: ServerSocket) => Commands,
 ): void {
+  knowPolling(namespace)
   namespace.use(enter)
   namespace.on('connection', (socket) => {
     leaveTopicsAtEnd(socket)
