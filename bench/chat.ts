@@ -30,6 +30,7 @@ interface Options {
   readonly sockets: number
   readonly rounds: number
   readonly seconds: number
+  readonly rates: readonly number[]
   readonly deliverySeconds: number
   readonly generators?: number
   readonly parts: readonly string[]
@@ -40,10 +41,11 @@ interface Options {
 
 const options = new Command('bench:chat')
   .description('Fan-out, delivery times and a reconnect storm in one room of the chat. Takes about eight minutes.')
-  .option('--sizes <list>', 'subscribers of the room at which fan-out is compared', sizes, [2_000, 10_000])
+  .option('--sizes <list>', 'subscribers of the room at which fan-out is compared', counts, [2_000, 10_000])
   .option('--sockets <n>', 'all sockets of the server, for delivery times, memory and the storm', count, 18_000)
   .option('--rounds <n>', 'of each measurement, one server after the other; the tables show medians', count, 3)
   .option('--seconds <n>', 'of a round of fan-out', count, 5)
+  .option('--rates <list>', 'messages a second to all sockets at which delivery is timed', counts, [10, 20])
   .option('--delivery-seconds <n>', 'of a round of delivery', count, 10)
   .option('--generators <n>', 'processes full of subscribers for each server; one for each core but one', count)
   .option('--parts <list>', `of ${parts.join(', ')}`, someParts, [...parts])
@@ -54,6 +56,7 @@ const options = new Command('bench:chat')
     new Option('--quick', 'a small run, to see that it works').implies({
       sizes: [300, 1_000],
       sockets: 1_500,
+      rates: [20],
       rounds: 2,
       seconds: 2,
       deliverySeconds: 3,
@@ -67,7 +70,7 @@ function collect(value: string, before: readonly string[]): readonly string[] {
   return [...before, value]
 }
 
-function sizes(text: string): number[] {
+function counts(text: string): number[] {
   return text.split(',').map(count)
 }
 
@@ -133,9 +136,10 @@ async function bench(folder: string): Promise<Results> {
     fanOuts.push(...(await fanOut([ours, raw, plain], size, rounds, options.seconds * 1_000)))
   }
   await plain.close()
-  const deliveries = wants('delivery')
-    ? await delivery([ours, raw], sockets, rounds, options.deliverySeconds * 1_000)
-    : []
+  const deliveries = []
+  for (const rate of wants('delivery') ? options.rates : []) {
+    deliveries.push(...(await delivery([ours, raw], sockets, rate, rounds, options.deliverySeconds * 1_000)))
+  }
   await raw.close()
   return {
     at: new Date().toISOString(),

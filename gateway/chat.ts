@@ -57,6 +57,14 @@ export class Chat {
     return this.engine.query(this.program.chat.queries.openChannel, args)
   }
 
+  /** False, too, when the engine cannot tell. */
+  mayRead(userId: string, channelId: string): Promise<boolean> {
+    return this.engine.query(this.program.chat.queries.readable, { userId, channelId }).then(
+      () => true,
+      () => false,
+    )
+  }
+
   channels(userId: string) {
     return this.engine.query(this.program.chat.queries.channels, { userId })
   }

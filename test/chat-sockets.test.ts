@@ -125,6 +125,41 @@ t.test('BJ-CHAT-10 rights and tier changes move sockets between rooms at once', 
   t.match(await ask(b, 'join', { channel: lounge }), { channel: lounge })
 })
 
+t.test('a mention in a room that is closed to them is not told, a second connection knows who is there', async (t) => {
+  const dora = await signUp(site, 'dora')
+  const [a, d] = await Promise.all([enter(t, ann), enter(t, dora)])
+  await Promise.all([ask(a, 'join', { channel: 'comps' }), ask(d, 'join', { channel: 'comps' })])
+  await say(a, 'high-roller-lounge', { text: 'do not tell @dora' })
+  const open = await say(a, 'comps', { text: 'hello @dora' })
+  await until('the mention is told', () => saidOf(d, 'mention').length > 0)
+  t.match(saidOf(d, 'mention'), [{ id: open.id }])
+  const second = await enter(t, dora)
+  await ask(second, 'join', { channel: 'comps' })
+  await until('it knows', () => saidOf(second, 'presence').length > 0)
+  t.match(saidOf(second, 'presence')[0], { channel: 'comps', count: 2, sample: ['ann', 'dora'] })
+})
+
+/** Sockets have a pace that requests have not. */
+async function chatPost(who: Member, channel: string, text: string): Promise<void> {
+  const { status, text: answer } = await who.post(`/v1/social/channels/${channel}/messages`, { text })
+  if (status >= 300) throw new Error(answer)
+}
+
+t.test('X1 more than fits is a resync of the last messages, without holes', async (t) => {
+  const a = await enter(t, ann)
+  const { epoch, offset } = await ask(a, 'join', { channel: 'flavor-ideas', limit: 10 })
+  const long = (n: number) => `${n} ${'x'.repeat(1_990)}`
+  for (let n = 1; n <= 90; n++) await chatPost(ann, 'flavor-ideas', long(n))
+  const back = await ask(a, 'join', { channel: 'flavor-ideas', epoch, offset, limit: 100 })
+  t.equal(back.resync, true)
+  const numbers = back.messages.map(({ number }: Told) => number)
+  t.ok(numbers.length > 50 && numbers.length < 90, `${numbers.length} messages`)
+  t.same(
+    numbers,
+    numbers.map((_: number, at: number) => 90 - numbers.length + 1 + at),
+  )
+})
+
 t.test('bad input: each its own code, and nothing is told to anybody', async (t) => {
   const [a, b] = await Promise.all([enter(t, ann), enter(t, ben)])
   await Promise.all([ask(a, 'join', { channel: 'feedback' }), ask(b, 'join', { channel: 'feedback' })])

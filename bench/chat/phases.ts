@@ -5,7 +5,6 @@ import type { Findings } from './subscriber.js'
 const WARM_UP_MS = 1_000
 /** One message is on its way to the audience while the next one waits at the server, which so never waits itself. */
 const SATURATING: Pace = { underWay: 2 }
-export const DELIVERY_MESSAGES_PER_SECOND = 20
 /** Those who come back have missed some, and none is so long away that it gets a resync. */
 export const STORM_MESSAGES_PER_SECOND = 5
 export const STORM_SLOW_EVERY = 10
@@ -16,15 +15,26 @@ export interface Rounds {
   readonly rounds: readonly Measured[]
 }
 
+export interface Delivery extends Rounds {
+  readonly perSecond: number
+}
+
 /** As many deliveries as each server manages, to `subscribers` in one room. */
 export function fanOut(rigs: readonly Rig[], subscribers: number, rounds: number, ms: number): Promise<Rounds[]> {
   return interleaved('fan-out', rigs, subscribers, rounds, (rig) => rig.measure(SATURATING, WARM_UP_MS, ms))
 }
 
 /** How long messages take at a steady pace, to everybody there is. */
-export function delivery(rigs: readonly Rig[], subscribers: number, rounds: number, ms: number): Promise<Rounds[]> {
-  const steady: Pace = { perSecond: DELIVERY_MESSAGES_PER_SECOND }
-  return interleaved('delivery', rigs, subscribers, rounds, (rig) => rig.measure(steady, WARM_UP_MS, ms))
+export async function delivery(
+  rigs: readonly Rig[],
+  subscribers: number,
+  perSecond: number,
+  rounds: number,
+  ms: number,
+): Promise<Delivery[]> {
+  const what = `delivery of ${perSecond} a second`
+  const measure = (rig: Rig) => rig.measure({ perSecond }, WARM_UP_MS, ms)
+  return (await interleaved(what, rigs, subscribers, rounds, measure)).map((each) => ({ ...each, perSecond }))
 }
 
 async function interleaved(

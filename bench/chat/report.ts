@@ -1,13 +1,7 @@
 /** The figures of the chat benchmark, their targets, and the page that shows both. */
 import { execFileSync } from 'node:child_process'
 import { percentile } from '../payouts/report.js'
-import {
-  DELIVERY_MESSAGES_PER_SECOND,
-  type Rounds,
-  STORM_MESSAGES_PER_SECOND,
-  STORM_SLOW_EVERY,
-  type Storm,
-} from './phases.js'
+import { type Delivery, type Rounds, STORM_MESSAGES_PER_SECOND, STORM_SLOW_EVERY, type Storm } from './phases.js'
 import type { Measured } from './rig.js'
 
 export interface Results {
@@ -23,7 +17,7 @@ export interface Results {
   /** By server. */
   readonly bytesPerSocket: Readonly<Record<string, number>>
   readonly fanOuts: readonly Rounds[]
-  readonly deliveries: readonly Rounds[]
+  readonly deliveries: readonly Delivery[]
   readonly storms: readonly Storm[]
 }
 
@@ -83,10 +77,10 @@ export function targetsOf({ fanOuts, deliveries, storms }: Results): Target[] {
     ...pairsOf(fanOuts, RAW).map((pair) => fanOutTarget(pair, 0.75)),
     ...pairsOf(fanOuts, PLAIN).map((pair) => fanOutTarget(pair, 2)),
   ]
-  const steady = deliveries.find(({ server }) => server === OURS)
-  if (steady !== undefined) {
-    const p99 = median(steady.rounds.map(({ fromTaken }) => fromTaken.p99Ms))
-    targets.push({ says: 'delivery p99 from the server’s stamp: under 100 ms', value: p99, isMet: p99 < 100 })
+  for (const { server, perSecond, rounds } of deliveries) {
+    const p99 = median(rounds.map(({ fromTaken }) => fromTaken.p99Ms))
+    const says = `delivery p99 from the server’s stamp, ${perSecond} messages a second: under 100 ms`
+    if (server === OURS) targets.push({ says, value: p99, isMet: p99 < 100 })
   }
   if (storms.length > 0) {
     const seconds = Math.max(...storms.map((storm) => storm.seconds))
@@ -155,9 +149,9 @@ function ratioTable(fanOuts: readonly Rounds[]): string[] {
   return table([['ratio, round by round', 'deliveries for a second of server CPU', 'deliveries/s', 'target'], ...rows])
 }
 
-function deliveryTable(deliveries: readonly Rounds[]): string[] {
+function deliveryTable(deliveries: readonly Delivery[]): string[] {
   const head = [
-    'server',
+    'messages, server',
     'p50, ms',
     'p99, ms',
     'p99 since due, ms',
@@ -167,14 +161,14 @@ function deliveryTable(deliveries: readonly Rounds[]): string[] {
     'all cores',
   ]
   const rows = deliveries.map((each): Cells => {
-    const { rounds, server } = each
+    const { rounds, server, perSecond } = each
     const of = (value: (round: Measured) => number) => rounds.map(value)
     const generator = [
       two(median(of(({ generatorCores }) => generatorCores))),
       `${whole(median(of(({ generatorUtilisation }) => generatorUtilisation)) * 100)} %`,
     ]
     return [
-      server,
+      `${perSecond}/s, ${server}`,
       spread(
         of(({ fromTaken }) => fromTaken.p50Ms),
         one,
@@ -271,17 +265,15 @@ function fanOutPage({ fanOuts, options }: Results): string[] {
 }
 
 function deliveryPage({ deliveries, options }: Results): string[] {
-  const [ours] = deliveries
-  const lost = ours?.rounds
-    .flatMap(({ findings }) => Object.values(findings.ended))
-    .reduce((sum, count) => sum + count, 0)
+  const ours = deliveries.filter(({ server }) => server === OURS).flatMap(({ rounds }) => rounds)
+  const ended = ours.flatMap(({ findings }) => Object.values(findings.ended)).reduce((sum, count) => sum + count, 0)
   return [
     '## Delivery',
     '',
-    `${DELIVERY_MESSAGES_PER_SECOND} messages a second to ${whole(options.sockets)} sockets in one room of one process, ${options.deliverySeconds} s a round. From the server’s time stamp (in`,
-    'whole milliseconds) to the read by the subscriber, one clock; "since due" also counts what a message waited before it',
-    'was stamped. Raw uWS under the same load shows how much of it is kernel, machine and generator. Target: p99 under',
-    `100 ms. Sockets of ours that were closed meanwhile: ${lost ?? 0}.`,
+    `A steady pace of messages to ${whole(options.sockets)} sockets in one room of one process, ${options.deliverySeconds} s a round. From the server’s`,
+    'time stamp (in whole milliseconds) to the read by the subscriber, one clock; "since due" also counts what a message',
+    'waited before it was stamped. Raw uWS under the same load shows how much of it is kernel, machine and generator.',
+    `Target at each pace: p99 under 100 ms. Sockets of ours that were closed meanwhile: ${ended}.`,
     '',
     ...deliveryTable(deliveries),
   ]
@@ -292,7 +284,7 @@ function stormPage({ storms, options }: Results): string[] {
     '## Reconnect storm',
     '',
     `All ${whole(options.sockets)} connections drop at once and come back with their positions, while ${STORM_MESSAGES_PER_SECOND} messages a second are said; one in`,
-    `${STORM_SLOW_EVERY} reads only every half second. Every client checks every offset, and every answer to \`join\` against its position.`,
+    `${STORM_SLOW_EVERY} reads only every half second. A generator has up to 1,000 of them under way at once. Every client checks every offset, and every answer to \`join\` against its position.`,
     `Targets: under 30 s, no undetected gap. Messages that were missed, told twice or left out: ${storms.reduce((sum, storm) => sum + wrong(storm), 0)}.`,
     '',
     ...stormTable(storms),

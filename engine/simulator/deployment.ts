@@ -92,7 +92,7 @@ export class Deployment {
   /** How far the server's clock is off, in milliseconds. */
   clockSkewMs = 0
   #life = new Life('process 0')
-  #processes = 0
+  #starts = 0
   #ids = 0
   readonly #limits
   readonly #random: Random
@@ -106,6 +106,10 @@ export class Deployment {
     world.disk.onSync = () => this.history.onSync(world.disk)
   }
 
+  get starts(): number {
+    return this.#starts
+  }
+
   now(): number {
     return EPOCH + Math.floor(this.world.scheduler.now / 1_000) + this.clockSkewMs
   }
@@ -113,8 +117,8 @@ export class Deployment {
   /** Starts a process; one that cannot start is followed by another. */
   start(): void {
     const { story } = this.world
-    this.#processes += 1
-    const life = new Life(`process ${this.#processes}`)
+    this.#starts += 1
+    const life = new Life(`process ${this.#starts}`)
     this.#life = life
     this.#open(life).then(
       (running) => {

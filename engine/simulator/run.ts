@@ -40,6 +40,8 @@ export interface RunResult {
 
 export const STEPS = 115
 const EVENTS_MAX = 100_000
+/** Then its process is left alone: a start takes more events the longer the journal, and has to end before the next death. */
+const STARTS_MAX = 60
 
 export async function simulate(options: RunOptions): Promise<RunResult> {
   const run = new Run(options)
@@ -192,6 +194,7 @@ class Run {
 
   #strike(): void {
     const { faults, deployment } = this
+    if (deployment.starts > STARTS_MAX) return
     if (faults.strikes('kill')) deployment.kill('it was killed')
     else if (faults.strikes('power loss')) deployment.losePower()
     else if (this.#begun && faults.strikes('graceful stop')) void deployment.stop()

@@ -113,9 +113,13 @@ export class ChatSockets {
 
   #tellPresence(channel: string, here: number, sampleHere: string[]): void {
     this.#peers?.tellPresence({ channel, count: here, sample: sampleHere })
+    this.#options.namespace.to(roomOf(channel)).emit('presence', this.#presenceIn(channel, sampleHere))
+  }
+
+  #presenceIn(channel: string, sampleHere: readonly string[]): ChatEventData<'presence'> {
     const others = this.#peers?.elsewhere(channel) ?? { count: 0, sample: [] }
     const sample = [...sampleHere, ...others.sample].slice(0, SAMPLE_MAX)
-    this.#options.namespace.to(roomOf(channel)).emit('presence', { channel, count: here + others.count, sample })
+    return { channel, count: this.#presence.count(channel) + others.count, sample }
   }
 
   /** Tells everybody concerned of a durable record. */
@@ -156,9 +160,16 @@ export class ChatSockets {
   }
 
   #tellMember(fact: MemberChatFact): void {
-    const { event, data } = memberEvent(fact)
-    this.#options.namespace.to(roomOfMember(fact.userId)).emit(event, data as never)
-    this.#options.metrics.published(event)
+    const { namespace, metrics, chat } = this.#options
+    const { userId } = fact
+    if (!namespace.adapter.rooms.has(roomOfMember(userId))) return
+    const tell = () => {
+      const { event, data } = memberEvent(fact)
+      namespace.to(roomOfMember(userId)).emit(event, data as never)
+      metrics.published(event)
+    }
+    if (fact.type !== 'chat.member_mentioned') tell()
+    else void chat.mayRead(userId, fact.channelId).then((mayRead) => mayRead && tell())
   }
 
   welcome(socket: ServerSocket): Commands {
@@ -218,20 +229,27 @@ export class ChatSockets {
     if (channels !== undefined && !channels.has(channel) && channels.size >= this.#limits.channelsPerSocketMax) {
       throw new DomainError('too_many', 'too_many_channels', 'This connection is in too many channels. Leave one.')
     }
-    const position = epoch === undefined || offset === undefined ? null : { epoch, offset }
+    let position = epoch === undefined || offset === undefined ? null : { epoch, offset }
+    let isResync = false
     for (let attempt = 0; attempt < JOIN_ATTEMPTS_MAX; attempt++) {
       const opened = await this.#options.chat.open({ userId, channelId: channel, position, limit })
-      const { view, username, messages, isResync } = opened
+      const { view, username, messages } = opened
       const later = this.#feeds.since(channel, view.offset)
       if (later === null) continue
+      const { fitting, isCut } = fit(merged(messages, later), this.#limits.joinBytesMax)
+      isResync ||= opened.isResync || (isCut && position !== null)
+      // What changed is not what came last: half of it would have holes.
+      if (isCut && position !== null) {
+        position = null
+        continue
+      }
       this.#epochs.set(channel, view.epoch)
       this.#admit(socket, channel, userId, username)
       const now = Math.max(view.offset, this.#feeds.offsetOf(channel) ?? 0)
-      const { fitting, isCut } = fit(merged(messages, later), this.#limits.joinBytesMax)
       return {
         ...{ channel, epoch: view.epoch, offset: now, unread: view.unread, pins: view.pins },
         messages: fitting.map(({ offset: changed, message }) => ({ ...messageJson(message), offset: changed })),
-        ...(isResync || (isCut && position !== null) ? { resync: true } : {}),
+        ...(isResync ? { resync: true } : {}),
       }
     }
     throw new DomainError('unavailable', 'busy', 'So much happens in this channel that it cannot be joined now.', {
@@ -247,7 +265,8 @@ export class ChatSockets {
     void socket.join(roomOf(channelId))
     if (joined.channels.has(channelId)) return
     joined.channels.add(channelId)
-    this.#presence.enter(channelId, userId, username)
+    const isNews = this.#presence.enter(channelId, userId, username)
+    if (!isNews) socket.emit('presence', this.#presenceIn(channelId, this.#presence.sample(channelId)))
   }
 
   #leave(socket: ServerSocket, userId: string, channelId: string) {

@@ -25,15 +25,28 @@ export class Presence {
     return this.#channels.get(channelId)?.members.size ?? 0
   }
 
-  enter(channelId: string, userId: string, username: string): void {
+  /** Some of those who are there. */
+  sample(channelId: string): string[] {
+    const members = this.#channels.get(channelId)?.members.values() ?? []
+    const sample: string[] = []
+    for (const { username } of members) {
+      if (sample.length >= SAMPLE_MAX) break
+      sample.push(username)
+    }
+    return sample
+  }
+
+  /** Returns whether that is news, of which everybody in the channel will be told. */
+  enter(channelId: string, userId: string, username: string): boolean {
     const { members, tell } = this.#attendance(channelId)
     const known = members.get(userId)
     if (known !== undefined) {
       known.sockets += 1
-      return
+      return false
     }
     members.set(userId, { username, sockets: 1 })
     tell.touch()
+    return true
   }
 
   leave(channelId: string, userId: string): void {
@@ -72,12 +85,6 @@ export class Presence {
   }
 
   #tell(channelId: string): void {
-    const { members } = this.#attendance(channelId)
-    const sample: string[] = []
-    for (const { username } of members.values()) {
-      if (sample.length >= SAMPLE_MAX) break
-      sample.push(username)
-    }
-    this.tell(channelId, members.size, sample)
+    this.tell(channelId, this.count(channelId), this.sample(channelId))
   }
 }
