@@ -10,8 +10,7 @@ interface Call {
 type Answer = { readonly id: number; readonly output?: unknown; readonly error?: string }
 
 /** What a process can be asked for. */
-// biome-ignore lint/suspicious/noExplicitAny: inputs and outputs are typed by each set of handlers
-export type Handlers = Readonly<Record<string, (input: any) => unknown>>
+export type Handlers = Readonly<Record<string, (input: never) => unknown>>
 type InputOf<Handler> = Handler extends (input: infer Input) => unknown ? Input : never
 type OutputOf<Handler> = Handler extends (input: never) => infer Output ? Awaited<Output> : never
 
@@ -19,7 +18,8 @@ type OutputOf<Handler> = Handler extends (input: never) => infer Output ? Awaite
 export function answerCalls(handlers: Handlers): void {
   const answer = async ({ id, name, input }: Call): Promise<Answer> => {
     try {
-      return { id, output: await handlers[name]?.(input) }
+      const handle = handlers[name] as ((input: unknown) => unknown) | undefined
+      return { id, output: await handle?.(input) }
     } catch (error) {
       return { id, error: error instanceof Error ? error.message : String(error) }
     }
