@@ -26,8 +26,11 @@ const ENGINE_PONG = textFrame('3')
 /** Everybody reads into the same buffer: what is in it has been dealt with when a read returns. */
 const readBuffer = Buffer.allocUnsafe(READ_BUFFER_BYTES)
 
-// biome-ignore lint/suspicious/noExplicitAny: what a server says is checked by whoever reads it
-export type Told = Record<string, any>
+/** What a server says, as far as nobody has looked at it yet. */
+export interface Told {
+  readonly error?: { readonly code: string }
+  readonly [field: string]: unknown
+}
 
 export interface Address {
   readonly host: string

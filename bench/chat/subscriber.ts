@@ -145,7 +145,7 @@ export class Subscriber implements ConnectionListener {
       this.#connection.close()
       return void this.ended(`join: ${answer.error.code}`)
     }
-    const { epoch, offset, messages, resync } = answer as JoinAnswer
+    const { epoch, offset, messages, resync } = answer as unknown as JoinAnswer
     if (this.#epoch !== undefined) this.#catchUp(offset, messages, resync === true)
     this.#epoch = epoch
     this.#offset = offset
