@@ -7,10 +7,11 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { count } from '../cli/options.js'
 import { Helper } from './chat/calls.js'
 import type { Told } from './chat/connection.js'
-import { startOurs } from './chat/our-server.js'
+import { startGateways, startRedis, usageOfAll } from './chat/gateways.js'
+import { seedMembers, startOurs } from './chat/our-server.js'
 import { delivery, fanOut, storms } from './chat/phases.js'
 import type { ReferenceCalls } from './chat/reference.js'
-import { missedTargets, type Results, reportOf } from './chat/report.js'
+import { type Gateways, missedTargets, type Results, reportOf } from './chat/report.js'
 import { Rig } from './chat/rig.js'
 import { sampleEvent } from './chat/talkers.js'
 import { usageOf } from './chat/usage.js'
@@ -23,7 +24,8 @@ const SOCKETS_PER_GENERATOR_MAX = 18_000
 const TALKERS = 64
 /** Nothing is said in it but what the benchmark says. */
 const CHANNEL = 'crypto'
-const parts = ['fan-out', 'delivery', 'storm'] as const
+const OVER_REDIS = 'gateways'
+const parts = ['fan-out', 'delivery', 'storm', 'gateways'] as const
 
 interface Options {
   readonly sizes: readonly number[]
@@ -32,6 +34,8 @@ interface Options {
   readonly seconds: number
   readonly rates: readonly number[]
   readonly deliverySeconds: number
+  readonly gateways: number
+  readonly gatewayRates: readonly number[]
   readonly generators?: number
   readonly parts: readonly string[]
   readonly targets: boolean
@@ -40,13 +44,15 @@ interface Options {
 }
 
 const options = new Command('bench:chat')
-  .description('Fan-out, delivery times and a reconnect storm in one room of the chat. Takes about eight minutes.')
+  .description('Fan-out, delivery times and a reconnect storm in one room of the chat. Takes about twelve minutes.')
   .option('--sizes <list>', 'subscribers of the room at which fan-out is compared', counts, [2_000, 10_000])
   .option('--sockets <n>', 'all sockets of the server, for delivery times, memory and the storm', count, 18_000)
   .option('--rounds <n>', 'of each measurement, one server after the other; the tables show medians', count, 3)
   .option('--seconds <n>', 'of a round of fan-out', count, 5)
   .option('--rates <list>', 'messages a second to all sockets at which delivery is timed', counts, [10, 20])
   .option('--delivery-seconds <n>', 'of a round of delivery', count, 10)
+  .option('--gateways <n>', 'processes over Redis, each with as many sockets', count, 3)
+  .option('--gateway-rates <list>', 'messages a second to all sockets of these', counts, [2])
   .option('--generators <n>', 'processes full of subscribers for each server; one for each core but one', count)
   .option('--parts <list>', `of ${parts.join(', ')}`, someParts, [...parts])
   .option('--no-targets', 'end with 0 even when a target is missed')
@@ -98,7 +104,7 @@ async function referenceServer(file: string, sample: Told) {
     '--max-semi-space-size=64',
   ])
   running.push(() => server.stop())
-  return { url: await server.call('listen', { sample }), usage: () => server.call('usage', undefined) }
+  return { urls: [await server.call('listen', { sample })], usage: () => server.call('usage', undefined) }
 }
 
 async function openRigs(folder: string, generators: number): Promise<readonly [ours: Rig, raw: Rig, plain: Rig]> {
@@ -112,7 +118,7 @@ async function openRigs(folder: string, generators: number): Promise<readonly [o
   const plain = await referenceServer('plain-server.js', sample)
   const all = { channel: CHANNEL, talkers: ours.talkers, listeners: divided(ours.listeners, generators) }
   const rigs = [
-    new Rig({ ...all, name: 'ours', url, usage: () => usageOf(url) }),
+    new Rig({ ...all, name: 'ours', urls: [url], usage: () => usageOf(url) }),
     new Rig({ ...all, name: 'raw uWS', ...raw }),
     new Rig({ ...all, name: 'Socket.IO on ws', ...plain }),
   ] as const
@@ -123,15 +129,13 @@ async function openRigs(folder: string, generators: number): Promise<readonly [o
   return rigs
 }
 
-async function bench(folder: string): Promise<Results> {
-  const generators = Math.max(
-    options.generators ?? Math.max(1, availableParallelism() - 1),
-    Math.ceil(options.sockets / SOCKETS_PER_GENERATOR_MAX),
-  )
+const wants = (part: (typeof parts)[number]) => options.parts.includes(part)
+
+/** On one process. */
+async function measureOne(folder: string, generators: number) {
   const [ours, raw, plain] = await openRigs(folder, generators)
   const { rounds, sockets } = options
   const fanOuts = []
-  const wants = (part: (typeof parts)[number]) => options.parts.includes(part)
   for (const size of wants('fan-out') ? options.sizes : []) {
     fanOuts.push(...(await fanOut([ours, raw, plain], size, rounds, options.seconds * 1_000)))
   }
@@ -141,16 +145,48 @@ async function bench(folder: string): Promise<Results> {
     deliveries.push(...(await delivery([ours, raw], sockets, rate, rounds, options.deliverySeconds * 1_000)))
   }
   await raw.close()
-  return {
-    at: new Date().toISOString(),
-    machine: machine(),
-    options,
-    generators,
-    bytesPerSocket: Object.fromEntries([ours, raw, plain].map(({ name, bytesPerSocket }) => [name, bytesPerSocket])),
-    fanOuts,
-    deliveries,
-    storms: wants('storm') ? await storms(ours, rounds) : [],
+  const bytesPerSocket = Object.fromEntries([ours, raw, plain].map(({ name, bytesPerSocket: bytes }) => [name, bytes]))
+  return { fanOuts, deliveries, bytesPerSocket, storms: wants('storm') ? await storms(ours, rounds) : [] }
+}
+
+/** Over several processes; null where there is no Redis. */
+async function measureGateways(folder: string): Promise<Gateways | null> {
+  const redis = await startRedis()
+  if (redis === null) return null
+  running.push(() => redis.stop())
+  const { gateways: count, sockets, rounds, deliverySeconds, gatewayRates } = options
+  const counts = { talkers: TALKERS, listeners: count * sockets }
+  const ours = await startOurs(folder, counts, [], { REDIS_URL: redis.url })
+  running.push(() => ours.process.stop())
+  const gateways = await startGateways(folder, redis, count)
+  running.push(() => Promise.all(gateways.map((gateway) => gateway.stop())))
+  const rig = new Rig({
+    name: OVER_REDIS,
+    urls: gateways.map(({ url }) => url),
+    channel: CHANNEL,
+    usage: () => usageOfAll(gateways),
+    talkers: ours.talkers,
+    listeners: divided(ours.listeners, count),
+  })
+  running.push(() => rig.close())
+  await rig.fill()
+  const deliveries = []
+  for (const rate of gatewayRates) {
+    deliveries.push(...(await delivery([rig], rig.subscribers, rate, rounds, deliverySeconds * 1_000)))
   }
+  return { count, bytesPerSocket: rig.bytesPerSocket, deliveries }
+}
+
+async function bench(folder: string): Promise<Results> {
+  const generators = Math.max(
+    options.generators ?? Math.max(1, availableParallelism() - 1),
+    Math.ceil(options.sockets / SOCKETS_PER_GENERATOR_MAX),
+  )
+  await seedMembers(folder, TALKERS + options.sockets * (wants('gateways') ? options.gateways : 1))
+  const one = await measureOne(folder, generators)
+  await stopAll()
+  const gateways = wants('gateways') ? await measureGateways(folder) : null
+  return { at: new Date().toISOString(), machine: machine(), options, generators, ...one, gateways }
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'comptroller-bench-'))

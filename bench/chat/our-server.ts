@@ -16,16 +16,21 @@ export interface OurServer {
   readonly listeners: readonly string[]
 }
 
-/** Seeds `talkers + listeners` members without a sign-up each, starts the server and mints a token for each. */
+/** Members without a sign-up each. */
+export function seedMembers(folder: string, count: number): Promise<void> {
+  return runCommand(folder, ['seed', '--users', String(count)])
+}
+
+/** Starts the server and mints a token for each of `talkers + listeners` seeded members. */
 export async function startOurs(
   folder: string,
   counts: { readonly talkers: number; readonly listeners: number },
   nodeArgs: readonly string[],
+  settings: NodeJS.ProcessEnv = {},
 ): Promise<OurServer> {
   const count = counts.talkers + counts.listeners
-  await runCommand(folder, ['seed', '--users', String(count)])
-  const settings = { ADMIN_EMAIL: admin.email, ADMIN_PASSWORD: admin.password }
-  const server = await ServerProcess.start(folder, nodeArgs, settings)
+  const account = { ADMIN_EMAIL: admin.email, ADMIN_PASSWORD: admin.password }
+  const server = await ServerProcess.start(folder, nodeArgs, { ...account, ...settings })
   try {
     const members = await onPostgres(folder, ({ sql }) => someMembers(sql, count))
     if (members.length < count) throw new Error(`of ${count} members ${members.length} have a session`)

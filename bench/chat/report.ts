@@ -19,6 +19,14 @@ export interface Results {
   readonly fanOuts: readonly Rounds[]
   readonly deliveries: readonly Delivery[]
   readonly storms: readonly Storm[]
+  /** Null when they were not measured. */
+  readonly gateways: Gateways | null
+}
+
+export interface Gateways {
+  readonly count: number
+  readonly bytesPerSocket: number
+  readonly deliveries: readonly Delivery[]
 }
 
 const OURS = 'ours'
@@ -218,7 +226,7 @@ function commit(): string {
 
 /** The whole page. */
 export function reportOf(results: Results): string {
-  const { at, machine, options, generators, fanOuts, deliveries, storms, bytesPerSocket } = results
+  const { at, machine, options, generators, fanOuts, deliveries, storms, bytesPerSocket, gateways } = results
   const { rounds, sockets } = options
   const bytes = [...fanOuts, ...deliveries].flatMap((each) =>
     each.rounds.map(({ bytesPerDelivery }) => bytesPerDelivery),
@@ -242,10 +250,11 @@ export function reportOf(results: Results): string {
       ...Object.entries(bytesPerSocket).map(([server, value]): Cells => [server, whole(value)]),
     ]),
     ...(storms.length === 0 ? [] : stormPage(results)),
+    ...(gateways === null ? [] : gatewaysPage(gateways, sockets)),
     '## Not measured',
     '',
-    'TLS; a network; several gateway processes over Redis (54,000 sockets over three); polling clients; browsers. Ours',
-    'decides, journals and syncs every message and writes it to Postgres; the other two only pass it on.',
+    `TLS; a network; polling clients; browsers; ${gateways === null ? 'several gateway processes over Redis' : 'a storm over several gateways'}. Ours decides, journals and syncs every message and`,
+    'writes it to Postgres; the other two only pass it on.',
     '',
   ].join('\n')
 }
@@ -284,9 +293,21 @@ function stormPage({ storms, options }: Results): string[] {
     '## Reconnect storm',
     '',
     `All ${whole(options.sockets)} connections drop at once and come back with their positions, while ${STORM_MESSAGES_PER_SECOND} messages a second are said; one in`,
-    `${STORM_SLOW_EVERY} reads only every half second. A generator has up to 1,000 of them under way at once. Every client checks every offset, and every answer to \`join\` against its position.`,
+    `${STORM_SLOW_EVERY} reads only every half second. A generator has up to 1,000 of them under way at once. Every client checks every`,
+    'offset, and every answer to `join` against its position.',
     `Targets: under 30 s, no undetected gap. Messages that were missed, told twice or left out: ${storms.reduce((sum, storm) => sum + wrong(storm), 0)}.`,
     '',
     ...stormTable(storms),
+  ]
+}
+
+function gatewaysPage({ count, bytesPerSocket, deliveries }: Gateways, sockets: number): string[] {
+  return [
+    '## Several gateways',
+    '',
+    `${whole(count * sockets)} sockets over ${count} gateway processes that Redis joins to one engine, all on this machine with as many`,
+    `generators. ${whole(bytesPerSocket)} bytes of a gateway's memory for each idle socket in the room. The cores are those of the gateways:`,
+    '',
+    ...deliveryTable(deliveries),
   ]
 }

@@ -25,7 +25,8 @@ const IDLE_MS = 3_000
 
 export interface RigOptions {
   readonly name: string
-  readonly url: string
+  /** Subscribers and writers are spread over them. */
+  readonly urls: readonly string[]
   readonly channel: string
   readonly usage: () => Promise<Usage>
   readonly talkers: readonly string[]
@@ -86,11 +87,11 @@ export class Rig {
 
   /** Connects everybody, lets all subscribers into the room, and weighs them. */
   async fill(): Promise<void> {
-    const { url, channel, usage, listeners, talkers, name } = this.options
-    this.#talkers = await Talkers.connect(url, channel, talkers)
+    const { urls, channel, usage, listeners, talkers, name } = this.options
+    this.#talkers = await Talkers.connect(urls, channel, talkers)
     const { rssBytes: before } = await usage()
     await this.#each(`${name}: connect`, (generator, index) =>
-      generator.call('open', { url, channel, tokens: listeners[index] ?? [] }),
+      generator.call('open', { url: urls[index % urls.length] ?? '', channel, tokens: listeners[index] ?? [] }),
     )
     await this.place(this.subscribers)
     await sleep(IDLE_MS)

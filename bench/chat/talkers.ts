@@ -40,14 +40,14 @@ export class Talkers {
     readonly talkers: readonly Talker[],
   ) {}
 
-  static async connect(url: string, channel: string, tokens: readonly string[]): Promise<Talkers> {
-    const { hostname: host, port } = new URL(url)
+  static async connect(urls: readonly string[], channel: string, tokens: readonly string[]): Promise<Talkers> {
     const talkers: Talker[] = []
     const all = new Talkers(channel, talkers)
     await Promise.all(
       tokens.map(
-        (token) =>
+        (token, index) =>
           new Promise<void>((resolve, reject) => {
+            const { hostname: host, port } = new URL(urls[index % urls.length] ?? '')
             const failed = (error: Error) => {
               all.#failure ??= error
               reject(error)

@@ -36,9 +36,10 @@ export class ServerProcess {
     dataDirectory: string,
     nodeArgs: readonly string[],
     settings: NodeJS.ProcessEnv = {},
+    command = 'start',
   ): Promise<ServerProcess> {
     const startedAt = performance.now()
-    const child = spawn(process.execPath, [...NPM_START_ARGS, ...nodeArgs, cli, 'start'], {
+    const child = spawn(process.execPath, [...NPM_START_ARGS, ...nodeArgs, cli, command], {
       env: { ...environmentOf(dataDirectory), ...settings },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
