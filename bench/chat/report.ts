@@ -236,7 +236,7 @@ export function reportOf(results: Results): string {
     '',
     `Written by \`npm run bench:chat\` on ${at.slice(0, 10)} at commit \`${commit()}\`, ${machine}. Servers, subscribers`,
     `(${generators} process${generators === 1 ? '' : 'es'} for each server, raw WebSockets on loopback) and Postgres share the machine; "all cores" is what`,
-    `everything on it used. Medians of ${rounds} interleaved rounds, with the least and the most. An event has ${whole(median(bytes))} bytes.`,
+    `everything on it used. Medians of ${rounds} interleaved rounds, with the least and the most.${bytes.length === 0 ? '' : ` An event has ${whole(median(bytes))} bytes.`}`,
     '',
     ...(fanOuts.length === 0 ? [] : fanOutPage(results)),
     ...(deliveries.length === 0 ? [] : deliveryPage(results)),
