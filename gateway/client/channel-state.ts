@@ -91,6 +91,10 @@ export class ChannelState {
 
   /** X1 The answer has every message that changed since our position. */
   catchUp(answer: JoinAnswer): void {
+    // Where there was nothing, all of it is new; it comes in the order it changed.
+    if (this.#from === null && answer.messages.length > 0) {
+      this.#from = Math.min(...answer.messages.map(({ number }) => number))
+    }
     this.#take(answer)
   }
 

@@ -235,8 +235,12 @@ export class ChatSockets {
       const opened = await this.#options.chat.open({ userId, channelId: channel, position, limit })
       const { view, username, messages } = opened
       const later = this.#feeds.since(channel, view.offset)
-      if (later === null) continue
-      const { fitting, isCut } = fit(merged(messages, later), this.#limits.joinBytesMax)
+      // What pins there are is known of the view alone: where one of them changed since, it is asked for again.
+      if (later === null || later.some(({ message }) => concernsPins(message, view.pins))) continue
+      const { fitting, isCut } = fit(
+        merged(messages, later, position !== null && !opened.isResync),
+        this.#limits.joinBytesMax,
+      )
       isResync ||= opened.isResync || (isCut && position !== null)
       // What changed is not what came last: half of it would have holes.
       if (isCut && position !== null) {
@@ -246,8 +250,9 @@ export class ChatSockets {
       this.#epochs.set(channel, view.epoch)
       this.#admit(socket, channel, userId, username)
       const now = Math.max(view.offset, this.#feeds.offsetOf(channel) ?? 0)
+      const unread = view.unread + later.filter(({ message }) => message.number > view.messages).length
       return {
-        ...{ channel, epoch: view.epoch, offset: now, unread: view.unread, pins: view.pins },
+        ...{ channel, epoch: view.epoch, offset: now, unread, pins: view.pins },
         messages: fitting.map(({ offset: changed, message }) => ({ ...messageJson(message), offset: changed })),
         ...(isResync ? { resync: true } : {}),
       }
@@ -352,10 +357,18 @@ interface Changed {
   readonly message: Message
 }
 
-/** Each message once, as it is last. */
-function merged(messages: readonly Changed[], later: readonly Changed[]): readonly Changed[] {
-  const changed = new Set(later.map(({ message }) => message.messageId))
-  return [...messages.filter(({ message }) => !changed.has(message.messageId)), ...later]
+const concernsPins = ({ messageId, isPinned }: Message, pins: readonly string[]) => isPinned || pins.includes(messageId)
+
+/** Each message once, as it is last: in the order they changed, or by number. */
+function merged(messages: readonly Changed[], later: readonly Changed[], byChange: boolean): readonly Changed[] {
+  const latest = new Map(later.map((each) => [each.message.messageId, each]))
+  const others = messages.filter(({ message }) => !latest.has(message.messageId))
+  if (byChange) return [...others, ...later]
+  const known = messages.map((each) => latest.get(each.message.messageId) ?? each)
+  // What is older than the first one would leave a hole after it.
+  const last = messages.at(-1)?.message.number ?? 0
+  const newer = [...latest.values()].filter(({ message }) => message.number > last)
+  return [...known, ...newer.sort((one, other) => one.message.number - other.message.number)]
 }
 
 /** As many, from the last back, as fit. */
