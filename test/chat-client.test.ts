@@ -2,9 +2,19 @@
 // that gives up, or hammers the server.
 import fc from 'fast-check'
 import t from 'tap'
+import { ChannelState, type ChatMessage } from '../gateway/client/channel-state.js'
 import { ChatClient } from '../gateway/client/chat-client.js'
 import { ChatError } from '../gateway/client/errors.js'
 import { changes, HandTimers, ScriptedWire } from './support/chat-wire.js'
+
+function messageOf(number: number): ChatMessage {
+  return {
+    ...{ id: `message ${number}`, channel: 'quiet', number, user: null, text: 'hm', original_language: null },
+    ...{ media_type: 'none', media_url: null, emote_code: null, is_system_message: true, reply_to: null },
+    ...{ mentions: [], client_id: null, created_at: '', edited_at: null, deleted_at: null },
+    ...{ moderation_status: 'approved', reactions: {}, pinned: false },
+  }
+}
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
@@ -136,6 +146,18 @@ t.test('X1 a long absence replaces the state, and tells how much was missed', as
     'replaced, without a hole',
   )
   t.same(back, [80, 120])
+})
+
+t.test('X1 the first messages of a channel come in the order they changed, and none is left out', async (t) => {
+  const state = new ChannelState(100)
+  const answer = { channel: 'quiet', epoch: 'one', pins: [], unread: 0 }
+  state.begin({ ...answer, offset: 0, messages: [] })
+  const said = (number: number, offset: number) => ({ ...messageOf(number), offset })
+  state.catchUp({ ...answer, offset: 3, messages: [said(2, 2), said(1, 3)] })
+  t.same(
+    state.messages.map(({ number }) => number),
+    [1, 2],
+  )
 })
 
 t.test('X1 what is said while a join is under way is there right after it, without waiting for more', async (t) => {
