@@ -5,6 +5,7 @@ const STOPPING_RETRY_AFTER_MS = 1_000
 
 export class CommandsUnderWay {
   #count = 0
+  #refused = 0
   #stopping = false
   #onIdle: () => void = () => {}
 
@@ -12,9 +13,15 @@ export class CommandsUnderWay {
     return this.#count
   }
 
+  /** Commands that came after {@link stop}. */
+  get refused(): number {
+    return this.#refused
+  }
+
   /** Runs a command; rejects with `stopping` once {@link stop} was called. */
   async run<Answer>(command: () => Answer | Promise<Answer>): Promise<Answer> {
     if (this.#stopping) {
+      this.#refused += 1
       const message = 'This server is stopping; try again.'
       throw new DomainError('unavailable', 'stopping', message, { retryAfterMs: STOPPING_RETRY_AFTER_MS })
     }

@@ -95,5 +95,13 @@ function leaveTopicsAtEnd(socket: ServerSocket): void {
 /** What clients have sent by now is read, and answered or refused, before they are let go. */
 export async function letGo(connections: Connections, underWay: CommandsUnderWay): Promise<void> {
   connections.stop()
-  if (connections.open > 0) await Promise.all([underWay.stop(CLOSE_TIMEOUT_MS), sleep(LINGER_MS)])
+  if (connections.open === 0) return
+  const answered = underWay.stop(CLOSE_TIMEOUT_MS)
+  const latest = performance.now() + CLOSE_TIMEOUT_MS
+  // While somebody is still told, more may be on its way: a busy machine reads late.
+  for (let refused = -1; refused !== underWay.refused && performance.now() < latest; ) {
+    refused = underWay.refused
+    await sleep(LINGER_MS)
+  }
+  await answered
 }
