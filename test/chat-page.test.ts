@@ -130,7 +130,7 @@ t.test(
       await rowWith(b.page, 'I do not').hover()
       await rowWith(b.page, 'I do not').getByRole('button', { name: 'Delete' }).click()
       await rowWith(b.page, 'I do not').getByRole('button', { name: 'Really?' }).click()
-      await rowWith(a.page, 'I do not').waitFor({ state: 'detached' })
+      for (const { page } of [a, b]) await rowWith(page, 'I do not').waitFor({ state: 'detached' })
       t.same(await shownOn(a.page), await shownOn(b.page))
     })
 
