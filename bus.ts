@@ -11,18 +11,19 @@ import { EngineBus, type RemoteQuery } from './gateway/bus/engine-bus.js'
 import { BusRedis } from './gateway/bus/redis.js'
 import { channelNames } from './gateway/bus/wire.js'
 import type { Services } from './gateway/services.js'
+import { rightsFacts } from './gateway/sockets/rights-watch.js'
 import type { ChatAdapter } from './gateway/sockets/serving.js'
 import type { Settings } from './settings.js'
 
 /** What the sockets of a gateway are told of. */
-const toldFacts = new Set([
+const toldFacts = new Set<string>([
   'chat.message_posted',
   'chat.message_changed',
   'chat.channel_changed',
   'chat.member_mentioned',
   'chat.member_silenced',
   'chat.member_unsilenced',
-  'tier.changed',
+  ...rightsFacts,
   'session.closed',
 ])
 const MISSED_BYTES_MAX = 1024 * 1024

@@ -1,9 +1,11 @@
 // Hunts, with real clients against the whole server: a message skipped or shown twice, a room somebody has no right to, a
 // refusal that still tells others, a position that means something else after a restart.
 import assert from 'node:assert/strict'
+import { generateSync } from 'otplib'
 import t from 'tap'
 import { chatCommandSchemas, chatEventSchemas, refusalSchema } from '../gateway/sockets/chat-events.js'
 import {
+  type Answer,
   connectSocket,
   logInAdmin,
   type Member,
@@ -12,7 +14,7 @@ import {
   type Told,
   type ToldSocket,
 } from './support/members.js'
-import { Deployment, until } from './support/server.js'
+import { adminAccount, Deployment, until } from './support/server.js'
 
 const quiet = { PAYOUTS: 'off', EMOTES: 'off' }
 const site = await Deployment.create(t)
@@ -123,6 +125,32 @@ t.test('BJ-CHAT-10 rights and tier changes move sockets between rooms at once', 
   t.match(await ask(b, 'join', { channel: lounge }), { error: { code: 'tier_too_low' } })
   await setTier(ben, 'high_roller')
   t.match(await ask(b, 'join', { channel: lounge }), { channel: lounge })
+})
+
+t.test('BJ-T17 who is no administrator any more is at once out of what their tier does not open', async (t) => {
+  const carl = await signUp(site, 'carl')
+  const { secret } = (await admin.post('/v1/users/me/2fa', { password: adminAccount.password })).body
+  let step = 0
+  /** Each works once; those of the steps before and after are taken too. */
+  const withCode = (send: (totp: string) => Promise<Answer>) =>
+    until('a code is taken', async () => {
+      const next = Math.max(step + 1, Math.floor(Date.now() / 30_000) - 1)
+      if ((await send(generateSync({ secret, epoch: next * 30 }))).status !== 200) return false
+      step = next
+      return true
+    })
+  await withCode((totp) => admin.post('/v1/users/me/2fa/enable', { totp }))
+  await withCode((totp) => admin.post('/v1/admin/administrators', { user_id: carl.user.id, totp }))
+  const scheduled = { title: 'Whales', host_name: 'Jack', tier_restriction: 'whale' }
+  const { id: event } = (await admin.post('/v1/admin/streaming/events', scheduled)).body
+  const c = await enter(t, carl)
+  t.match(await ask(c, 'join', { channel: 'general' }), { channel: 'general' })
+  t.match(await ask(c, 'join', { channel: 'whale-room' }), { channel: 'whale-room' })
+  t.match(await ask(c, 'event:watch', { event }), { event })
+  await withCode((totp) => admin.delete(`/v1/admin/administrators/${carl.user.id}`, { totp }))
+  await until('he is out', () => saidOf(c, 'channel:closed').length > 0 && saidOf(c, 'event:closed').length > 0)
+  t.match(saidOf(c, 'channel:closed'), [{ channel: 'whale-room', code: 'not_readable' }])
+  t.match(saidOf(c, 'event:closed'), [{ event, code: 'tier_too_low' }])
 })
 
 t.test('a mention in a room that is closed to them is not told, a second connection knows who is there', async (t) => {

@@ -2,10 +2,13 @@
 // chat believes too long: the loyalty side tells it by message, and a quarter ends with nobody saying so (BJ-T29).
 import t from 'tap'
 import { messagePosted } from '../actors/chat/facts.js'
-import type { TierName } from '../actors/user/facts.js'
+import { quarterOf } from '../actors/programs/tiers.js'
+import { administratorChanged, type TierName } from '../actors/user/facts.js'
 import type { Principal } from '../engine/command.js'
+import { RightsWatch } from '../gateway/sockets/rights-watch.js'
 import { type ChatWorld, checkOffsets, refused, startChat } from './support/chat.js'
 import { MINUTE } from './support/loyalty.js'
+import { ManualTime, tier } from './support/sockets.js'
 
 /** The tier the chat believes a member to have. */
 const tierOf = async (world: ChatWorld, { userId }: Principal): Promise<TierName> =>
@@ -165,3 +168,43 @@ t.test(
     checkOffsets(world)
   },
 )
+
+t.test('BJ-T29, B1 everybody who is here when a quarter ends is looked at again, some at a time', async (t) => {
+  const time = new ManualTime()
+  const quarterMs = quarterOf(time.now()).endsAt - time.now()
+  let present: readonly string[] = []
+  const seen: string[] = []
+  const waiting: (() => void)[] = []
+  const rights = new RightsWatch({
+    environment: time,
+    present: () => present,
+    recheck: (userId) => {
+      seen.push(userId)
+      return new Promise((resolve) => waiting.push(resolve))
+    },
+  })
+  const answered = async () => {
+    for (const answer of waiting.splice(0)) answer()
+    await new Promise(setImmediate)
+    return seen.length
+  }
+  rights.start()
+  rights.start()
+  t.equal(time.timers, 1)
+  present = Array.from({ length: 250 }, (_, index) => `m${index}`)
+  time.pass(quarterMs - 1)
+  t.equal(seen.length, 0)
+  time.pass(1)
+  t.equal(seen.length, 100)
+  t.equal(await answered(), 200)
+  t.equal(await answered(), 250)
+  t.same(seen, present)
+  rights.hear(tier('ann', 'whale', 'standard'))
+  rights.hear(administratorChanged.make({ userId: 'carl', isAdmin: false, by: 'boss' }))
+  t.same(seen.slice(250), ['ann', 'carl'])
+  present = ['left']
+  time.pass(quarterOf(time.now()).endsAt - time.now())
+  t.equal(seen.at(-1), 'left', 'and every quarter after it')
+  rights.stop()
+  t.equal(time.timers, 0)
+})

@@ -8,8 +8,6 @@
  */
 
 import type { Message } from '../../actors/chat/facts.js'
-import { quarterOf } from '../../actors/programs/tiers.js'
-import type { tierChanged } from '../../actors/user/facts.js'
 import { assert } from '../../engine/assert.js'
 import { DomainError } from '../../engine/errors.js'
 import type { TurnRecord } from '../../engine/record.js'
@@ -26,6 +24,7 @@ import type { ServerSocket, SocketNamespace } from './client-out.js'
 import type { SocketLog, SocketMetrics } from './metrics.js'
 import { Peers } from './peers.js'
 import { Presence, SAMPLE_MAX } from './presence.js'
+import { type RightsFact, RightsWatch } from './rights-watch.js'
 import { TokenBucket } from './token-bucket.js'
 
 export interface ChatSocketLimits {
@@ -46,8 +45,6 @@ export const defaultChatSocketLimits: ChatSocketLimits = {
   typingPerSecond: 5,
 }
 
-/** Members whose rights are looked at before others get their turn. */
-const RECHECKS_AT_ONCE = 100
 const JOIN_ATTEMPTS_MAX = 5
 /** More than any message takes besides its text. */
 const MESSAGE_BYTES = 600
@@ -69,7 +66,7 @@ interface Joined {
   username: string
 }
 
-type Told = ChannelFact | MemberChatFact | ReturnType<typeof tierChanged.make>
+type Told = ChannelFact | MemberChatFact | RightsFact
 
 const roomOf = (channelId: string) => `channel:${channelId}`
 const roomOfMember = (userId: string) => `member:${userId}`
@@ -84,7 +81,7 @@ export class ChatSockets {
   readonly #epochs = new Map<string, string>()
   readonly #typing = new Map<string, TokenBucket>()
   readonly #joined = new Map<string, Joined>()
-  #cancelQuarter = () => {}
+  readonly #rights: RightsWatch
 
   constructor(options: ChatSocketsOptions) {
     this.#options = options
@@ -99,6 +96,11 @@ export class ChatSockets {
       },
     }
     this.#peers = options.isShared ? new Peers(toPeers) : null
+    this.#rights = new RightsWatch({
+      environment: options.environment,
+      present: () => membersOf(options.namespace.sockets.values()),
+      recheck: (userId) => this.#recheck(userId),
+    })
   }
 
   gauges() {
@@ -106,7 +108,7 @@ export class ChatSockets {
   }
 
   stop(): void {
-    this.#cancelQuarter()
+    this.#rights.stop()
     this.#presence.stop()
     this.#peers?.stop()
   }
@@ -141,7 +143,8 @@ export class ChatSockets {
           this.#tellMember(fact)
           break
         case 'tier.changed':
-          void this.#recheck(fact.userId)
+        case 'user.administrator_changed':
+          this.#rights.hear(fact)
           break
       }
     }
@@ -177,13 +180,13 @@ export class ChatSockets {
     assert(member !== undefined, 'only members enter the chat')
     const { principal } = member
     this.#joined.set(socket.id, { channels: new Set(), username: '' })
-    if (this.#joined.size === 1) this.#awaitQuarter()
+    this.#rights.start()
     void socket.join(roomOfMember(principal.userId))
     socket.once('disconnect', () => {
       for (const channelId of this.#joined.get(socket.id)?.channels ?? [])
         this.#presence.leave(channelId, principal.userId)
       this.#joined.delete(socket.id)
-      if (this.#joined.size === 0) this.#cancelQuarter()
+      if (this.#joined.size === 0) this.#rights.stop()
     })
     return this.#commands(socket, principal)
   }
@@ -303,27 +306,11 @@ export class ChatSockets {
     return true
   }
 
-  /** BJ-T29 With the quarter nearly everybody's tier ends, and nothing else says so. */
-  #awaitQuarter(): void {
-    const { environment, namespace } = this.#options
-    this.#cancelQuarter = environment.wakeAt(quarterOf(environment.now()).endsAt, () => {
-      void this.#recheckAll([...namespace.sockets.values()])
-      this.#awaitQuarter()
-    })
-  }
-
   /** A channel has changed: who may not read it any more leaves it. */
   #recheckRoom(channelId: string): void {
     const { namespace } = this.#options
     const ids = namespace.adapter.rooms.get(roomOf(channelId)) ?? new Set()
-    void this.#recheckAll([...ids].flatMap((id) => namespace.sockets.get(id) ?? []))
-  }
-
-  async #recheckAll(sockets: readonly ServerSocket[]): Promise<void> {
-    const userIds = [...new Set(sockets.flatMap(({ data }) => data.member?.principal.userId ?? []))]
-    for (let start = 0; start < userIds.length; start += RECHECKS_AT_ONCE) {
-      await Promise.all(userIds.slice(start, start + RECHECKS_AT_ONCE).map((userId) => this.#recheck(userId)))
-    }
+    void this.#rights.recheckAll(membersOf([...ids].flatMap((id) => namespace.sockets.get(id) ?? [])))
   }
 
   /** Takes a member's sockets out of channels that are not theirs any more. Whom the engine cannot tell of, leaves all. */
@@ -348,6 +335,11 @@ export class ChatSockets {
     }
   }
 }
+
+/** Each once. */
+const membersOf = (sockets: Iterable<ServerSocket>): readonly string[] => [
+  ...new Set([...sockets].flatMap(({ data }) => data.member?.principal.userId ?? [])),
+]
 
 type JoinInput = ReturnType<typeof joinInput.parse>
 type TypingHint = ChatEventData<'typing'>

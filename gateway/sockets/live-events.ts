@@ -7,8 +7,6 @@
  */
 import type { LiveEventRow, liveEventChanged, liveReminderDue } from '../../actors/live-event/facts.js'
 import { isOver } from '../../actors/live-event/queries.js'
-import { quarterOf } from '../../actors/programs/tiers.js'
-import type { tierChanged } from '../../actors/user/facts.js'
 import { assert } from '../../engine/assert.js'
 import { DomainError } from '../../engine/errors.js'
 import type { TurnRecord } from '../../engine/record.js'
@@ -18,6 +16,7 @@ import { type Command, type Commands, parse } from './client-in.js'
 import type { ServerSocket, SocketNamespace } from './client-out.js'
 import { onEvent } from './live-event-schemas.js'
 import type { SocketLog, SocketMetrics } from './metrics.js'
+import { type RightsFact, RightsWatch } from './rights-watch.js'
 import { type Audience, Audiences } from './viewers.js'
 
 export interface LiveEventLimits {
@@ -25,7 +24,7 @@ export interface LiveEventLimits {
   readonly eventsPerSocketMax: number
   /** Events whose last change is remembered, to notice what happened while the engine was asked. */
   readonly versionsKept: number
-  /** Members whose rights are looked at before others get their turn. */
+  /** Members who are reminded before others get their turn. */
   readonly membersAtOnce: number
 }
 
@@ -42,10 +41,7 @@ export interface LiveEventSocketsOptions {
   readonly limits?: LiveEventLimits
 }
 
-type Told =
-  | ReturnType<typeof liveEventChanged.make>
-  | ReturnType<typeof liveReminderDue.make>
-  | ReturnType<typeof tierChanged.make>
+type Told = ReturnType<typeof liveEventChanged.make> | ReturnType<typeof liveReminderDue.make> | RightsFact
 
 const roomOf = (eventId: string) => `event:${eventId}`
 const roomOfMember = (userId: string) => `member:${userId}`
@@ -58,7 +54,7 @@ export class LiveEventSockets {
   readonly #watched = new Map<string, Set<string>>()
   /** By event: the version that was published last. */
   readonly #versions = new Map<string, number>()
-  #cancelQuarter = () => {}
+  readonly #rights: RightsWatch
   #isStopped = false
 
   constructor(options: LiveEventSocketsOptions) {
@@ -67,6 +63,11 @@ export class LiveEventSockets {
     this.#audiences = new Audiences(options.environment, {
       tell: (event, count, peak) => this.#emit(roomOf(event), 'viewers', { event, count, peak }),
       report: (eventId, viewers, peak) => this.#report(eventId, viewers, peak),
+    })
+    this.#rights = new RightsWatch({
+      environment: options.environment,
+      present: () => this.#audiences.memberIds,
+      recheck: (userId) => this.#recheck(userId),
     })
   }
 
@@ -87,7 +88,7 @@ export class LiveEventSockets {
 
   stop(): void {
     this.#isStopped = true
-    this.#cancelQuarter()
+    this.#rights.stop()
     this.#audiences.stop()
   }
 
@@ -102,7 +103,8 @@ export class LiveEventSockets {
           void this.#remind(fact.event)
           break
         case 'tier.changed':
-          void this.#recheck(fact.userId)
+        case 'user.administrator_changed':
+          this.#rights.hear(fact)
           break
       }
     }
@@ -113,12 +115,12 @@ export class LiveEventSockets {
     assert(member !== undefined, 'only members enter the chat')
     const { userId } = member.principal
     this.#watched.set(socket.id, new Set())
-    if (this.#watched.size === 1) this.#awaitQuarter()
+    this.#rights.start()
     socket.once('disconnect', () => {
       if (this.#isStopped) return
       for (const eventId of this.#watched.get(socket.id) ?? []) this.#audiences.leave(eventId, userId, socket.id)
       this.#watched.delete(socket.id)
-      if (this.#watched.size === 0) this.#cancelQuarter()
+      if (this.#watched.size === 0) this.#rights.stop()
     })
     const watch: Command = (payload) => this.#watch(socket, userId, parse(onEvent, payload).event)
     const unwatch: Command = (payload) => this.#unwatch(socket, userId, parse(onEvent, payload).event)
@@ -167,7 +169,7 @@ export class LiveEventSockets {
     if (change === 'viewers_counted') return
     this.#emit(roomOf(eventId), 'event:changed', { ...this.#options.live.json(row), change })
     if (isOver(row)) this.#end(audience)
-    else if (row.minimumTier !== wasFor) void this.#recheckAll(audience.memberIds)
+    else if (row.minimumTier !== wasFor) void this.#rights.recheckAll(audience.memberIds)
   }
 
   #remember({ eventId, version }: LiveEventRow): void {
@@ -218,22 +220,6 @@ export class LiveEventSockets {
         return []
       })
       if (reminded.length > 0) namespace.local.to(reminded.map(roomOfMember)).emit('event:reminder', live.json(row))
-    }
-  }
-
-  /** BJ-T29 With the quarter nearly everybody's tier ends, and nothing else says so. */
-  #awaitQuarter(): void {
-    const { environment } = this.#options
-    this.#cancelQuarter = environment.wakeAt(quarterOf(environment.now()).endsAt, () => {
-      void this.#recheckAll(this.#audiences.memberIds)
-      this.#awaitQuarter()
-    })
-  }
-
-  async #recheckAll(userIds: readonly string[]): Promise<void> {
-    const { membersAtOnce } = this.#limits
-    for (let start = 0; start < userIds.length; start += membersAtOnce) {
-      await Promise.all(userIds.slice(start, start + membersAtOnce).map((userId) => this.#recheck(userId)))
     }
   }
 
