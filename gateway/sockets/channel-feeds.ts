@@ -2,8 +2,8 @@
  * What happened last in each channel, as far as it was published here: it closes the gap between what the engine says a
  * channel holds and what is sent from then on.
  *
- * X1 Offsets follow each other without gaps; one that does not is told to whoever keeps the feeds. B1 Each channel keeps
- *    `keptMax` events.
+ * X1 What is kept follows each other without gaps: what is not known here is never taken for nothing. B1 Each channel
+ *    keeps `keptMax` events.
  */
 import type { Message } from '../../actors/chat/facts.js'
 
@@ -32,19 +32,17 @@ export class ChannelFeeds {
     return this.#feeds.get(channelId)?.offset ?? null
   }
 
-  /** Returns false when something between this and the event before is missing: it was not published here. */
-  take(channelId: string, offset: number, message: Message | null): boolean {
+  /** Where something between this and the event before was not published here, what came before is forgotten (X1). */
+  take(channelId: string, offset: number, message: Message | null): void {
     const feed = this.#feeds.get(channelId)
     if (feed === undefined) {
       this.#feeds.set(channelId, { offset, kept: [{ offset, message }] })
-      return true
+      return
     }
-    const isNext = offset === feed.offset + 1
-    if (!isNext) feed.kept.length = 0
+    if (offset !== feed.offset + 1) feed.kept.length = 0
     feed.offset = offset
     feed.kept.push({ offset, message })
     if (feed.kept.length > this.keptMax) feed.kept.shift()
-    return isNext
   }
 
   /** Messages that were posted or changed after `offset`, each once as it is now; null when they are not known here. */
