@@ -1,10 +1,10 @@
 /** Whether a text and its media may be said in a channel. Everything here throws and changes nothing. */
 import { DomainError } from '../../engine/errors.js'
 import type { Turn } from '../../engine/turn.js'
+import { isAtLeast } from '../programs/tiers.js'
 import { theChannels } from './channel-list.js'
 import { type ChatterContext, tierAt } from './chatter.js'
 import type { ChannelProfile, Message } from './facts.js'
-import { isAtLeast } from './rights.js'
 import type { ChatRules } from './rules.js'
 import { hasLink, isBlank, isEmotesOnly, sameness } from './text.js'
 import { rulesHitBy } from './word-rules.js'

@@ -7,7 +7,8 @@ import type { Reactions } from '../../engine/command.js'
 import type { Turn } from '../../engine/turn.js'
 import type { profileChanged } from '../account/facts.js'
 import type { LoyaltyRules } from '../programs/rules.js'
-import { memberId } from '../programs/tiers.js'
+import { isAtLeast, memberId } from '../programs/tiers.js'
+import { prizeText, tierTitles } from '../programs/wording.js'
 import type {
   administratorChanged,
   compAwarded,
@@ -17,15 +18,7 @@ import type {
 } from '../user/facts.js'
 import type { UserActor } from '../user/machine.js'
 import type { AnnounceCommand } from './announcing.js'
-import { isAtLeast } from './rights.js'
 import { type StandingCommands, tiersOf } from './standing.js'
-
-const MICRO = 1_000_000n
-const dollars = new Intl.NumberFormat('en-US', {
-  style: 'currency',
-  currency: 'USD',
-  trailingZeroDisplay: 'stripIfInteger',
-})
 
 export function chatReactions(
   rules: LoyaltyRules,
@@ -50,7 +43,7 @@ export function chatReactions(
       const ref = user.ref(userId)
       turn.tell(note, { userId, standing: tiersOf(rules, turn.context(ref), turn.at) })
       const hasRisen = from !== to && isAtLeast(to, from)
-      if (hasRisen && isAtLeast(to, system.tiersFrom)) say(turn, `${nameOf(turn, ref)} is ${titles[to]} now.`)
+      if (hasRisen && isAtLeast(to, system.tiersFrom)) say(turn, `${nameOf(turn, ref)} is ${tierTitles[to]} now.`)
     },
     'referral_tins.credited': (turn, fact) => {
       const { userId, tins, total } = fact as ReturnType<typeof referralTinsCredited.make>
@@ -75,10 +68,8 @@ export function chatReactions(
     'comp.awarded': (turn, fact) => {
       const { userId, amount, milestone, compType } = fact as ReturnType<typeof compAwarded.make>
       if (compType === 'new_member_guarantee') return
-      const prize = amount === 0n ? `the ${compType}` : dollars.format(Number(amount / MICRO))
+      const prize = amount === 0n ? `the ${compType}` : prizeText(amount)
       say(turn, `${nameOf(turn, user.ref(userId))} won ${prize} with the ${milestone} scan.`)
     },
   }
 }
-
-const titles = { standard: 'Standard', vip: 'VIP', high_roller: 'High Roller', whale: 'Whale' } as const

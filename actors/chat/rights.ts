@@ -1,12 +1,10 @@
 /** Who may read, write and moderate. Every refusal has its own code and changes nothing, unless it says so. */
 import { DomainError } from '../../engine/errors.js'
 import type { ReadScope } from '../../engine/turn.js'
-import { type TierName, tierNames } from '../user/facts.js'
+import { isAtLeast } from '../programs/tiers.js'
 import { channel } from './channel.js'
 import { type ChatterContext, chatter, silenceAt, tierAt } from './chatter.js'
 import type { ChannelProfile } from './facts.js'
-
-export const isAtLeast = (tier: TierName, least: TierName) => tierNames.indexOf(tier) >= tierNames.indexOf(least)
 
 /** Throws `chat_not_entered`. */
 export function chatterIn(scope: ReadScope, userId: string): ChatterContext {

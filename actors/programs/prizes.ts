@@ -26,19 +26,19 @@ export function prizesFor(rules: LoyaltyRules, basis: PrizeBasis): Prizes {
   const unclaimed: { rule: MilestoneRule; because: 'tier_too_low' | 'locked' | 'monthly_limit' }[] = []
   for (const kind of new Set(hit.map((rule) => rule.kind))) {
     const candidates = hit.filter((rule) => rule.kind === kind)
-    const winner = candidates.find((rule) => whyNot(rules, basis, rule) === null)
+    const winner = candidates.find((rule) => whyNot(basis, rule) === null)
     if (winner !== undefined) {
       awarded.push(winner)
       continue
     }
     const highest = candidates[0]
-    const because = highest && whyNot(rules, basis, highest)
+    const because = highest && whyNot(basis, highest)
     if (highest && because) unclaimed.push({ rule: highest, because })
   }
   return { awarded, unclaimed }
 }
 
-function whyNot(rules: LoyaltyRules, basis: PrizeBasis, rule: MilestoneRule) {
-  if (!isAtLeast(rules, basis.tier, rule.minimumTier)) return 'tier_too_low'
+function whyNot(basis: PrizeBasis, rule: MilestoneRule) {
+  if (!isAtLeast(basis.tier, rule.minimumTier)) return 'tier_too_low'
   return basis.barred(rule.compType)
 }

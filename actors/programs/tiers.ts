@@ -1,5 +1,5 @@
 /** Quarters and tiers as pure functions of time and counts (BJ-TIER-01…05, BJ-T29: UTC, half-open). */
-import type { TierName } from '../user/facts.js'
+import { type TierName, tierNames } from '../user/facts.js'
 import type { LoyaltyRules, TierRule } from './rules.js'
 
 export interface Quarter {
@@ -32,8 +32,8 @@ export function rankOf(rules: LoyaltyRules, tier: TierName): number {
   return rules.tiers.findIndex((rule) => rule.name === tier)
 }
 
-export function isAtLeast(rules: LoyaltyRules, tier: TierName, minimum: TierName): boolean {
-  return rankOf(rules, tier) >= rankOf(rules, minimum)
+export function isAtLeast(tier: TierName, minimum: TierName): boolean {
+  return tierNames.indexOf(tier) >= tierNames.indexOf(minimum)
 }
 
 export function tierRule(rules: LoyaltyRules, tier: TierName): TierRule {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { defineFact } from '../../engine/fact.js'
 
+/** Lowest first. */
 export const tierNames = ['standard', 'vip', 'high_roller', 'whale'] as const
 export const tierName = z.enum(tierNames)
 export type TierName = z.output<typeof tierName>

@@ -1,6 +1,7 @@
 /** Everything the server says to clients, in the words of the wire. Times are ISO 8601, amounts USD. */
 import type { DefaultEventsMap, Namespace, Server, Socket } from 'socket.io'
 import type { payoutSettled } from '../../actors/payout/facts.js'
+import { prizeText, tierTitles } from '../../actors/programs/wording.js'
 import type { compAwarded, scanAccepted, sessionClosed, TierName, tierChanged } from '../../actors/user/facts.js'
 import type { withdrawalCompleted } from '../../actors/withdrawal/facts.js'
 import { usdOf } from '../money.js'
@@ -168,32 +169,19 @@ function withdrawalFields({ hash, amount, from, to }: WithdrawalCompleted) {
   return { transaction_hash: hash, amount: usdOf(amount), from, to }
 }
 
-const dollars = new Intl.NumberFormat('en-US', {
-  style: 'currency',
-  currency: 'USD',
-  trailingZeroDisplay: 'stripIfInteger',
-})
-const tierTitles: Readonly<Record<TierName, string>> = {
-  standard: 'Standard',
-  vip: 'VIP',
-  high_roller: 'High Roller',
-  whale: 'Whale',
-}
-
 export function scanItem(count: number, atMs: number): FeedItem {
   const text = count === 1 ? 'Someone scanned a tin' : `${count.toLocaleString('en-US')} tins scanned`
   return { kind: 'scan', text, at: isoTime(atMs), count }
 }
 
 export function compItem({ compType, amount }: CompAwarded, atMs: number): FeedItem {
-  const usd = usdOf(amount)
-  return { kind: 'comp', text: compText(compType, usd), at: isoTime(atMs), comp_type: compType, amount: usd }
+  const text = compText(compType, amount)
+  return { kind: 'comp', text, at: isoTime(atMs), comp_type: compType, amount: usdOf(amount) }
 }
 
 /** Without the transaction: the chain would tell whose wallet it was. */
 export function payoutItem({ amount }: PayoutSettled, atMs: number): FeedItem {
-  const usd = usdOf(amount)
-  return { kind: 'payout', text: `${dollars.format(usd)} was paid out`, at: isoTime(atMs), amount: usd }
+  return { kind: 'payout', text: `${prizeText(amount)} was paid out`, at: isoTime(atMs), amount: usdOf(amount) }
 }
 
 export function tierItem({ to }: TierChanged, atMs: number): FeedItem {
@@ -203,19 +191,19 @@ export function tierItem({ to }: TierChanged, atMs: number): FeedItem {
 /** Milestones as they are shown, the nearest first. Amounts are micro-units; a prize without one is a trip. */
 export function milestonesOf(rules: readonly { readonly every: number; readonly amount: bigint }[]): Milestone[] {
   return rules
-    .map(({ every, amount }) => ({ every, prize: amount === 0n ? 'trip' : dollars.format(usdOf(amount)) }))
+    .map(({ every, amount }) => ({ every, prize: amount === 0n ? 'trip' : prizeText(amount) }))
     .sort((one, other) => one.every - other.every)
 }
 
-function compText(compType: CompAwarded['compType'], usd: number): string {
+function compText(compType: CompAwarded['compType'], amount: bigint): string {
   switch (compType) {
     case 'trip':
       return 'Someone won a trip!'
     case 'casino':
-      return usd === 0 ? 'Someone won a casino comp!' : `Someone won a ${dollars.format(usd)} casino comp!`
+      return amount === 0n ? 'Someone won a casino comp!' : `Someone won a ${prizeText(amount)} casino comp!`
     case 'new_member_guarantee':
-      return `New member ${dollars.format(usd)} guarantee!`
+      return `New member ${prizeText(amount)} guarantee!`
     default:
-      return `Someone won ${dollars.format(usd)}!`
+      return `Someone won ${prizeText(amount)}!`
   }
 }
