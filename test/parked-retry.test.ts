@@ -264,6 +264,45 @@ t.test('R1 R2 retries by many at once, while batches go on, write every row once
   t.match(await ParkedRetry.with(url, SHARD, (retry) => retry.one(1_000)), { found: false })
 })
 
+t.test('P3 a report that was parked is as decided as the others once it is retried, by what decided it', async (t) => {
+  const { sql, write, retryAll } = await world(t)
+  const about = { channelId: 'general', userId: uuidOf(1), by: uuidOf(2), because: 'rude' }
+  const report = (reportId: string, messageId: string) => chatFacts.reportFiled.make({ reportId, messageId, ...about })
+  const decide = (messageId: string, decision: 'kept' | 'removed', by: string) =>
+    chatFacts.reportsClosed.make({ messageId, decision, by })
+  const facts = [
+    report('parked', 'one'),
+    report('taken', 'one'),
+    report('parked-open', 'two'),
+    decide('one', 'kept', 'boss'),
+    report('parked-again', 'one'),
+    decide('one', 'removed', 'bea'),
+    decide('three', 'kept', 'boss'),
+    report('parked-late', 'three'),
+  ]
+  const told = facts.map(
+    (fact, at) => (batch: Batch) => foldFact(fact, { seq: at + 1, entry: 0, at: EPOCH + at }, batch),
+  )
+  await refuse(sql, 'chat_reports', `new.id like 'parked%' and tg_op = 'INSERT'`)
+  for (const each of told) await write(each)
+  t.equal(await parkedIn(sql), 4)
+  await accept(sql, 'chat_reports')
+  t.same(await retryAll(), { resolved: 4, refused: 0 })
+  const rows = await sql`select id, decision, closed_by, closed_at from chat_reports order by seq`
+  const kept = { decision: 'kept', closed_by: 'boss', closed_at: new Date(EPOCH + 3) }
+  const open = { decision: null, closed_by: null, closed_at: null }
+  t.same(
+    [...rows],
+    [
+      { id: 'parked', ...kept },
+      { id: 'taken', ...kept },
+      { id: 'parked-open', ...open },
+      { id: 'parked-again', decision: 'removed', closed_by: 'bea', closed_at: new Date(EPOCH + 5) },
+      { id: 'parked-late', ...open },
+    ],
+  )
+})
+
 t.test('R4 a fact that an older version could not read is made into its rows by one that can', async (t) => {
   const { sql, write, retryAll } = await world(t)
   const readable = scanFact({ ordinal: 3, compType: 'trip', compAmount: 10n ** 12n + 1n })

@@ -13,7 +13,7 @@ import {
   wordRulesSet,
 } from '../../actors/chat/facts.js'
 import type { Batch } from './batch.js'
-import type { Columns, Row } from './columns.js'
+import { type Columns, type Row, sentValue } from './columns.js'
 import { type Area, onFact, type Source } from './projection.js'
 import { insertInto, patchOf, upsertInto } from './target.js'
 
@@ -89,7 +89,7 @@ const reactions = upsertInto('social_message_reactions', ['message_id', 'user_id
   created_at: 'time',
 })
 
-const reports = insertInto('chat_reports', {
+const reportColumns = {
   id: 'text',
   seq: 'bigint',
   entry: 'int',
@@ -99,6 +99,18 @@ const reports = insertInto('chat_reports', {
   because: 'text',
   reported_by: 'text',
   reported_at: 'time',
+} as const satisfies Columns
+
+/** One that was parked may come after what decided it: nobody could close it any more. */
+const reports = insertInto('chat_reports', reportColumns, (sent) => {
+  const names = Object.keys(reportColumns)
+  return `
+    insert into chat_reports (${names.join(', ')}, decision, closed_by, closed_at)
+    select ${names.map((name) => sentValue(reportColumns, name)).join(', ')}, decision, decided_by, decided_at
+    from ${sent} left join lateral (
+      select decision, decided_by, decided_at from chat_report_decisions decided
+      where decided.message_id = sent.message_id and (decided.seq, decided.entry) > (sent.seq, sent.entry)
+      order by decided.seq, decided.entry limit 1) first on true`
 })
 
 const closedReports = patchOf('chat_reports', ['id'], {
