@@ -16,7 +16,7 @@ import { inOneSnapshot } from '../persistence/restore/snapshot.js'
 import { type ChatWorld, startChat } from './support/chat.js'
 import { Channels, type ChatStep, chatStep, factsOf, idOf, numberUpTo, type Records } from './support/chat-facts.js'
 import { DAY, HOUR, MINUTE } from './support/loyalty.js'
-import { open, silent, start, temporaryFolder } from './support/postgres.js'
+import { open, silent, start, storedMessage, temporaryFolder } from './support/postgres.js'
 import { applyAll, EPOCH, freshDatabase, freshJournal, type Parts, SHARD } from './support/projection.js'
 
 t.setTimeout(240_000)
@@ -156,10 +156,10 @@ t.test('everything that is done in the chat has its rows, and every act of a mod
   await apply(world.records, 7)
 
   for (const { messageId } of [first, second, worst, bad, regretted]) {
-    t.same((await chat.findMessage(sql, messageId))?.message, await world.messageOf(messageId))
+    t.same((await storedMessage(sql, messageId))?.message, await world.messageOf(messageId))
   }
-  t.equal(await chat.findMessage(sql, 'none'), null)
-  t.match((await chat.findMessage(sql, first.messageId))?.postedOffset, first.offset)
+  t.equal(await storedMessage(sql, 'none'), null)
+  t.match((await storedMessage(sql, first.messageId))?.postedOffset, first.offset)
   const shown = await chat.history(sql, { channelId: 'general', beforeNumber: 5, sinceMs: 0, limit: 2 })
   t.same(shown.map(idOf), [bad.messageId, second.messageId])
   t.same(await chat.history(sql, { channelId: 'general', sinceMs: clock.now(), limit: 9 }), [])
@@ -346,7 +346,7 @@ t.test(
     // Memory has it still, and it is written about after all: whole, and gone the next time.
     await run(commands.judge, { messageId: old[6] ?? '', verdict: 'flag', because: 'very late' })
     await catchUp()
-    const late = await chat.findMessage(sql, old[6] ?? '')
+    const late = await storedMessage(sql, old[6] ?? '')
     t.same([late?.message, late?.postedOffset], [await world.messageOf(old[6] ?? ''), 0])
     const { retention: next, due } = retentionOf(sql, world)
     next.start()

@@ -19,8 +19,6 @@ const HOUR_MS = 3_600_000
 const timeouts = { '1h': HOUR_MS, '24h': 24 * HOUR_MS, '7d': 168 * HOUR_MS }
 export const timeoutLength = z.enum(['1h', '24h', '7d'])
 
-export type ModerationCommands = ReturnType<typeof moderationCommands>
-
 export function moderationCommands(rules: ChatRules) {
   const onMessage = z.object({ messageId: id })
   const messageRefs = ({ messageId }: { messageId: string }, who: { role: string; userId: string }) => [

@@ -55,11 +55,6 @@ export function isEmotesOnly(text: string): boolean {
   return text.split(/\s+/).every((word) => word === '' || EMOTE_CODE.test(word) || EMOJI_ONLY.test(word))
 }
 
-/** The emote codes of a text, without colons. */
-export function emotesIn(text: string): readonly string[] {
-  return text.split(/\s+/).flatMap((word) => (EMOTE_CODE.test(word) ? [word.slice(1, -1)] : []))
-}
-
 /** Two texts that a reader would call the same have the same one; empty when there is nothing to see. */
 export function sameness(text: string): string {
   const seen = plainOf(text)

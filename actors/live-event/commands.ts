@@ -15,7 +15,6 @@ const id = z.string().min(1).max(64)
 const milliseconds = z.number().int()
 const REMINDER = 'reminder'
 
-export type LiveEventCommands = ReturnType<typeof liveEventCommands>
 type LiveEventRef = ActorRef<typeof liveEvent.machine>
 
 export function liveEventCommands(rules: LiveEventRules) {

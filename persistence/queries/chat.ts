@@ -26,13 +26,6 @@ export async function history(
   return rows.map(recentMessageOf)
 }
 
-/** A message, also one that was deleted; null when there is none. */
-export async function findMessage(sql: Sql, messageId: string): Promise<RecentMessage | null> {
-  const [row] = await sql<StoredMessage[]>`
-    select ${messageColumns(sql)} from social_messages where id = ${messageId}`
-  return row === undefined ? null : recentMessageOf(row)
-}
-
 /** The number of the last message that was posted up to an offset of a channel; null when that is too long ago. */
 export async function numberAt(sql: Sql, channelId: string, offset: number): Promise<number | null> {
   const [found] = await sql<{ number: bigint | null }[]>`

@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import pino from 'pino'
 import type { Test } from 'tap'
+import type { RecentMessage } from '../../actors/chat/recent-messages.js'
+import { messageColumns, recentMessageOf, type StoredMessage } from '../../persistence/message-rows.js'
 import type { Account } from '../../persistence/postgres/account.js'
 import { connect, type Sql } from '../../persistence/postgres/connection.js'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../persistence/postgres/embedded.js'
@@ -79,4 +81,11 @@ export const killAndWait = async (pid: number) => {
 
 export async function rejectsWithCode(test: Test, promise: Promise<unknown>, code: string, message?: RegExp) {
   await test.rejects(promise, { code, ...(message ? { message } : {}) })
+}
+
+/** A message as its row has it, also one that was deleted; null when there is none. */
+export async function storedMessage(sql: Sql, messageId: string): Promise<RecentMessage | null> {
+  const [row] = await sql<StoredMessage[]>`
+    select ${messageColumns(sql)} from social_messages where id = ${messageId}`
+  return row === undefined ? null : recentMessageOf(row)
 }
