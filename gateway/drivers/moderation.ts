@@ -1,10 +1,9 @@
 /** What an AI makes of messages, after they were sent (BJ-MOD-01). */
-import type { Logger } from 'pino'
 import { z } from 'zod'
 import { assert } from '../../engine/assert.js'
 import type { Environment } from '../../engine/store.js'
 import { Batcher, type BatcherLimits } from './batcher.js'
-import { OutsideService } from './outside-service.js'
+import { type AccountOptions, OutsideService } from './outside-service.js'
 import { askForContent } from './texts.js'
 
 const MODEL = 'omni-moderation-latest'
@@ -42,20 +41,11 @@ const errorSchema = z.object({
   error: z.object({ message: z.string(), type: z.string().nullish(), code: z.string().nullish() }),
 })
 
-export interface OpenAiModeratorOptions {
-  readonly apiKey: string
-  /** With the version: `https://api.openai.com/v1`. */
-  readonly baseUrl: string
-  readonly environment: Pick<Environment, 'now' | 'wakeAt'>
-  readonly log: Pick<Logger, 'warn'>
-  readonly timeoutMs?: number
-}
-
-/** OpenAI's moderation endpoint. At most 32 texts a call. */
+/** OpenAI's moderation endpoint, by default under `https://api.openai.com/v1`. At most 32 texts a call. */
 export class OpenAiModerator implements Moderator {
   readonly #service: OutsideService
 
-  constructor({ apiKey, baseUrl, environment, log, timeoutMs = TIMEOUT_MS }: OpenAiModeratorOptions) {
+  constructor({ apiKey, baseUrl, environment, log, timeoutMs = TIMEOUT_MS }: AccountOptions) {
     this.#service = new OutsideService({
       name: 'OpenAI',
       baseUrl,

@@ -52,6 +52,16 @@ export interface ServiceOptions {
   readonly explain: (body: unknown) => Refusal | undefined
 }
 
+/** What a client of a service needs of its operator: an account there. */
+export interface AccountOptions {
+  readonly apiKey: string
+  readonly baseUrl: string
+  readonly environment: Pick<Environment, 'now' | 'wakeAt'>
+  readonly log: Pick<Logger, 'warn'>
+  /** For one attempt. */
+  readonly timeoutMs?: number
+}
+
 export interface ServiceRequest<Answer> {
   readonly path: string
   /** Sent as JSON by POST; without it the request is a GET. */

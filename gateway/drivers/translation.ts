@@ -1,9 +1,7 @@
 /** Messages in the language of who reads them (BJ-TRL-01). */
-import type { Logger } from 'pino'
 import { z } from 'zod'
 import { assert } from '../../engine/assert.js'
-import type { Environment } from '../../engine/store.js'
-import { OutsideService } from './outside-service.js'
+import { type AccountOptions, OutsideService } from './outside-service.js'
 import { askForContent } from './texts.js'
 
 const TIMEOUT_MS = 5_000
@@ -40,20 +38,11 @@ const errorSchema = z.object({
   error: z.object({ message: z.string(), errors: z.array(z.object({ reason: z.string().optional() })).optional() }),
 })
 
-export interface GoogleTranslatorOptions {
-  readonly apiKey: string
-  /** `https://translation.googleapis.com` */
-  readonly baseUrl: string
-  readonly environment: Pick<Environment, 'now' | 'wakeAt'>
-  readonly log: Pick<Logger, 'warn'>
-  readonly timeoutMs?: number
-}
-
-/** Google Cloud Translation, Basic (v2). At most 128 texts a call. */
+/** Google Cloud Translation, Basic (v2), by default at `https://translation.googleapis.com`. At most 128 texts a call. */
 export class GoogleTranslator implements Translator {
   readonly #service: OutsideService
 
-  constructor({ apiKey, baseUrl, environment, log, timeoutMs = TIMEOUT_MS }: GoogleTranslatorOptions) {
+  constructor({ apiKey, baseUrl, environment, log, timeoutMs = TIMEOUT_MS }: AccountOptions) {
     this.#service = new OutsideService({
       name: 'Google Translation',
       baseUrl,
