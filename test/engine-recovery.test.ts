@@ -3,10 +3,15 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { z } from 'zod'
-import { type Command, defineCommand } from '../engine/command.js'
+import { type Command, defineCommand, type Reactions } from '../engine/command.js'
+import { DomainError } from '../engine/errors.js'
+import { defineFact } from '../engine/fact.js'
 import type { Outcome } from '../engine/outcome.js'
+import type { PackedFact } from '../engine/recovery-record.js'
+import { Replay } from '../engine/replay.js'
+import type { View } from '../engine/table.js'
 import type { Turn } from '../engine/turn.js'
-import { customer } from './support/bank.js'
+import { createBank, customer } from './support/bank.js'
 import {
   anyStep,
   Projection,
@@ -156,6 +161,128 @@ t.test(
     ])
   },
 )
+
+const happened = ['one', 'two', 'three'].map((name) => defineFact(`test.${name}`, z.object({ what: z.string() })))
+const happen = systemCommand('happen', z.object({ whats: z.array(z.number()) }), (turn, { whats }) => {
+  for (const [at, what] of whats.entries())
+    turn.emit(happened[what]?.make({ what: `${turn.seq} ${at}` }) ?? { type: '' })
+})
+
+/** Remembers all that it is given. */
+class Memory implements View {
+  readonly given: unknown[] = []
+
+  constructor(
+    readonly name: string,
+    readonly facts: readonly string[],
+  ) {}
+
+  fold(fact: { readonly type: string }, at: number, seq: number): void {
+    this.given.push({ fact, at, seq })
+  }
+
+  restore(fact: PackedFact, at: number, seq: number): void {
+    this.fold(fact.unpack(), at, seq)
+  }
+
+  applied(): void {}
+}
+
+t.test('J3 each view is given the facts it folds and no others, as they happen and again at recovery', async (t) => {
+  const memories = () => [
+    new Memory('first', ['test.one']),
+    new Memory('both', ['test.one', 'test.two']),
+    new Memory('other', ['test.two']),
+    new Memory('deaf', []),
+  ]
+  const anyWhats = fc.array(fc.nat({ max: 2 }), { maxLength: 5 })
+  await fc.assert(
+    fc.asyncProperty(fc.array(anyWhats, { maxLength: 12 }), fc.nat(), async (turns, appliedPart) => {
+      const views = memories()
+      const rig = await startBank({ more: [happen] as readonly Command[], views })
+      for (const whats of turns) await rig.run(happen, { whats })
+      const told = rig.heard.flatMap(({ facts, seq, input: { at } }) => facts.map((fact) => ({ fact, at, seq })))
+      for (const { given, facts } of views) {
+        assert.deepEqual(
+          given,
+          told.filter(({ fact }) => facts.includes(fact.type)),
+        )
+      }
+      const appliedSeq = appliedPart % (rig.journal.lastSeq + 1)
+      rig.apply(appliedSeq)
+      const again = memories()
+      await restart(rig, { views: again })
+      for (const { given, facts } of again) {
+        assert.deepEqual(
+          given,
+          told.filter(({ fact, seq }) => facts.includes(fact.type) && seq > appliedSeq),
+        )
+      }
+    }),
+    { numRuns: 60 },
+  )
+  t.pass()
+})
+
+t.test('T1 T5 what follows from a fact is of its turn: a throw undoes both, a replay gives the same', async (t) => {
+  const paid = defineFact('test.paid', z.object({ name: z.string(), cents: z.bigint() }))
+  const noticed = defineFact('test.noticed', z.object({ cents: z.bigint() }))
+  const input = z.object({ name: z.string(), cents: z.bigint() })
+  const pay = defineCommand({
+    ...{ name: 'test.pay', input, who: 'system' },
+    actors: ({ name }) => [customer.ref(name)],
+    handle: (turn, { name, cents }) => {
+      turn.step(customer.ref(name), { type: 'thanked' })
+      turn.emit(paid.make({ name, cents }))
+      return turn.facts.length
+    },
+  })
+  const thank = createBank().thank
+  const followed: string[] = []
+  const reactions: Reactions = {
+    'test.paid': (turn, fact) => {
+      const { name, cents } = fact as ReturnType<typeof paid.make>
+      followed.push(`${name} ${cents}`)
+      turn.tell(thank, { name })
+      turn.emit(noticed.make({ cents }))
+      turn.setAlarm(ann, 'idle', turn.at + 1_000, thank, { name })
+      if (cents === 13n) throw new DomainError('conflict', 'unlucky', 'Not thirteen.')
+      if (cents === 66n) throw new Error('a fault')
+    },
+    'test.noticed': () => followed.push('what follows from what followed'),
+  }
+  const parts = { more: [pay] as readonly Command[], reactions }
+  const rig = await startBank(parts)
+  await rig.openAccount('ann')
+  t.equal(await rig.run(pay, { name: 'ann', cents: 1n }), 1, 'the answer is of before')
+  const before = await rig.portrait()
+  t.equal(before.statements.ann?.thanks, 2, 'once by the turn, once by the message')
+  const { lastSeq } = rig.journal
+  for (const [cents, code] of [
+    [13n, 'unlucky'],
+    [66n, 'a fault'],
+  ] as const) {
+    t.equal(await rig.refusal(pay, { name: 'ann', cents }), code)
+    t.same(await rig.portrait(), before)
+  }
+  t.equal(rig.journal.lastSeq, lastSeq, 'no trace in the journal')
+  t.match(rig.faults, [{ message: 'a fault' }])
+  t.equal(await rig.run(pay, { name: 'ann', cents: 2n }), 1)
+  rig.world.advance(1_000)
+  rig.journal.flush()
+  t.same(followed, ['ann 1', 'ann 13', 'ann 66', 'ann 2'], 'once each, and not of what it says itself')
+  t.same(
+    rig.heard.flatMap(({ facts }) => facts.map(({ type }) => type)),
+    ['test.paid', 'test.noticed', 'test.paid', 'test.noticed'],
+  )
+  followed.length = 0
+  const replay = new Replay(createBank(parts.more, [], { reactions }).program, 100)
+  for (const body of rig.journal.bodies) t.equal(replay.run(body).isSame, true)
+  t.same(followed, ['ann 1', 'ann 2'])
+  const next = await restart(rig)
+  t.same([followed.length, next.turns], [2, []], 'recovery runs none of it')
+  t.same(await stateOf(next), await stateOf(rig))
+})
 
 t.test('T5 time within a shard never goes back, not even after a restart with an older clock', async (t) => {
   const rig = await startBank()

@@ -2,7 +2,7 @@
 import { assign, emit, setup } from 'xstate'
 import { z } from 'zod'
 import { type ActorType, defineActor } from '../../engine/actor.js'
-import { type Command, defineCommand, defineQuery } from '../../engine/command.js'
+import { type Command, defineCommand, defineQuery, type Program } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import { defineFact, type Fact } from '../../engine/fact.js'
 import type { Table } from '../../engine/table.js'
@@ -33,8 +33,14 @@ export const customer = defineActor({ type: 'customer', machine: life, residency
 const vaults = defineActor({ type: 'vault', machine: counting, residency: 'pinned', accounts: { outside } })
 export const vault = vaults.ref('main')
 
-/** `more` and `types` are what a test brings along. */
-export function createBank(more: readonly Command[] = [], types: readonly ActorType[] = []) {
+export type Wiring = Partial<Pick<Program, 'views' | 'reactions'>>
+
+/** `more`, `types` and `wiring` are what a test brings along. */
+export function createBank(
+  more: readonly Command[] = [],
+  types: readonly ActorType[] = [],
+  { views = [], ...wiring }: Wiring = {},
+) {
   const all = new Set<string>()
   /** Too many names for a machine, so a table of its own, which changes by deltas. */
   const names: Table<{ added: string }> = {
@@ -116,7 +122,8 @@ export function createBank(more: readonly Command[] = [], types: readonly ActorT
   })
 
   const commands = [open, payIn, send, thank, fallAsleep, ...more] as readonly Command[]
-  const program = { name: 'bank', actors: [customer, vaults, ...types], tables: [names], views: [], commands }
+  const actors = [customer, vaults, ...types]
+  const program: Program = { name: 'bank', actors, tables: [names], views, commands, ...wiring }
   return { program, names: all, table: names, open, payIn, send, thank, fallAsleep, statement }
 }
 

@@ -13,7 +13,7 @@ import type { Outcome } from '../../engine/outcome.js'
 import { type Alarm, type Idempotency, type Message, type TurnRecord, unpackRecord } from '../../engine/record.js'
 import { Shard } from '../../engine/shard.js'
 import type { Checkpoint, Environment, Store } from '../../engine/store.js'
-import { createBank, vault } from './bank.js'
+import { createBank, vault, type Wiring } from './bank.js'
 
 /** A disk that flushes by hand. */
 export class HandJournal implements Journal {
@@ -206,7 +206,7 @@ export async function quiet(): Promise<void> {
   for (let round = 0; round < 3; round++) await new Promise(setImmediate)
 }
 
-export interface Parts {
+export interface Parts extends Wiring {
   readonly journal?: HandJournal
   readonly store?: Projection
   readonly world?: World
@@ -242,8 +242,16 @@ const vaultQuery = defineQuery({
 })
 
 export async function startBank(parts: Parts = {}) {
-  const { journal = new HandJournal(), store = new Projection(), world = new World(), limits, more, types } = parts
-  const bank = createBank(more, types)
+  const {
+    journal = new HandJournal(),
+    store = new Projection(),
+    world = new World(),
+    limits,
+    more,
+    types,
+    ...wiring
+  } = parts
+  const bank = createBank(more, types, wiring)
   const turns: string[] = []
   const refusals: string[] = []
   const faults: unknown[] = []
