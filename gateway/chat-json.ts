@@ -79,6 +79,17 @@ export function messageJson(message: Message): MessageJson {
   }
 }
 
+const texts = new WeakMap<Message, string>()
+
+/** {@link messageJson} as text. What is told to many is put into words once. */
+export function messageText(message: Message): string {
+  const known = texts.get(message)
+  if (known !== undefined) return known
+  const text = JSON.stringify(messageJson(message))
+  texts.set(message, text)
+  return text
+}
+
 export const modesSchema = z
   .object({
     slow_mode_seconds: channelModes.shape.slowModeSeconds,

@@ -43,6 +43,11 @@ export class Chat {
     private readonly coldNumberAt: (channelId: string, offset: number) => Promise<number | null>,
   ) {}
 
+  /** How long messages are kept. */
+  get retentionMs(): number {
+    return this.program.rules.chat.retentionMs
+  }
+
   /** The chat knows the member as they are now. */
   async enter(userId: string): Promise<void> {
     await this.engine.execute(this.program.chat.commands.chat.enter, { args: { userId }, who: system })

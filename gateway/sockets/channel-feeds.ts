@@ -45,6 +45,13 @@ export class ChannelFeeds {
     if (feed.kept.length > this.keptMax) feed.kept.shift()
   }
 
+  /** Whether everything after `offset` was published here. */
+  covers(channelId: string, offset: number): boolean {
+    const feed = this.#feeds.get(channelId)
+    const first = feed?.kept[0]
+    return feed !== undefined && first !== undefined && first.offset <= offset + 1 && offset <= feed.offset
+  }
+
   /** Messages that were posted or changed after `offset`, each once as it is now; null when they are not known here. */
   since(channelId: string, offset: number): readonly Required<Entry & { message: Message }>[] | null {
     const feed = this.#feeds.get(channelId)

@@ -7,8 +7,9 @@ import type {
   messageChanged,
   messagePosted,
 } from '../../actors/chat/facts.js'
-import { channelJson, messageJson } from '../chat-json.js'
-import type { ChannelEvent } from './chat-events.js'
+import { channelJson, messageJson, messageText } from '../chat-json.js'
+import type { ChannelEvent, ChannelEventName } from './chat-events.js'
+import { ReadyJson } from './ready-json.js'
 import type { Position } from './stream.js'
 
 export type ChannelFact = ReturnType<
@@ -18,12 +19,15 @@ export type MemberChatFact = ReturnType<
   typeof memberMentioned.make | typeof memberSilenced.make | typeof memberUnsilenced.make
 >
 
-export function channelEvent(fact: ChannelFact, epoch: string): ChannelEvent {
+/** An event of a channel; its data may be ready to be sent. */
+type Outgoing = ChannelEvent | { readonly event: ChannelEventName; readonly data: ReadyJson }
+
+export function channelEvent(fact: ChannelFact, epoch: string): Outgoing {
   const { channelId: channel, offset } = fact
   const at = { channel, epoch, offset }
   switch (fact.type) {
     case 'chat.message_posted':
-      return { event: 'message:new', data: { ...messageJson(fact.message), ...at } }
+      return { event: 'message:new', data: ReadyJson.extended(messageText(fact.message), { epoch, offset }) }
     case 'chat.channel_changed':
       return { event: 'channel:changed', data: { ...channelJson(channel, fact.profile, fact.isActive), ...at } }
     case 'chat.message_changed':

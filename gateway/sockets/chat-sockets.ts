@@ -13,7 +13,6 @@ import { DomainError } from '../../engine/errors.js'
 import type { TurnRecord } from '../../engine/record.js'
 import type { Environment } from '../../engine/store.js'
 import type { Chat } from '../chat.js'
-import { messageJson } from '../chat-json.js'
 import type { Principal } from '../http/toolkit/principal.js'
 import { ChannelFeeds } from './channel-feeds.js'
 import type { ChatEventData } from './chat-events.js'
@@ -21,10 +20,12 @@ import { editInput, inChannel, joinInput, onMessage, reactInput, readInput, send
 import { type ChannelFact, channelEvent, type MemberChatFact, memberEvent } from './chat-out.js'
 import { type Command, type Commands, parse } from './client-in.js'
 import type { ServerSocket, SocketNamespace } from './client-out.js'
+import { byNumber, concernsPins, fitting, joinAnswer, missedSince } from './join-answer.js'
 import type { SocketLog, SocketMetrics } from './metrics.js'
 import { Peers } from './peers.js'
 import { Presence, SAMPLE_MAX } from './presence.js'
 import { type RightsFact, RightsWatch } from './rights-watch.js'
+import type { Position } from './stream.js'
 import { TokenBucket } from './token-bucket.js'
 
 export interface ChatSocketLimits {
@@ -40,14 +41,12 @@ export interface ChatSocketLimits {
 
 export const defaultChatSocketLimits: ChatSocketLimits = {
   channelsPerSocketMax: 50,
-  channelEventsKept: 256,
+  channelEventsKept: 512,
   joinBytesMax: 200_000,
   typingPerSecond: 5,
 }
 
 const JOIN_ATTEMPTS_MAX = 5
-/** More than any message takes besides its text. */
-const MESSAGE_BYTES = 600
 
 export interface ChatSocketsOptions {
   readonly namespace: SocketNamespace
@@ -235,15 +234,21 @@ export class ChatSockets {
     let position = epoch === undefined || offset === undefined ? null : { epoch, offset }
     let isResync = false
     for (let attempt = 0; attempt < JOIN_ATTEMPTS_MAX; attempt++) {
-      const opened = await this.#options.chat.open({ userId, channelId: channel, position, limit })
-      const { view, username, messages } = opened
+      const asked = this.#beyondFeed(channel, position)
+      const opened = await this.#options.chat.open({ userId, channelId: channel, position: asked, limit })
+      const { view, username } = opened
       const later = this.#feeds.since(channel, view.offset)
       // What pins there are is known of the view alone: where one of them changed since, it is asked for again.
       if (later === null || later.some(({ message }) => concernsPins(message, view.pins))) continue
-      const { fitting, isCut } = fit(
-        merged(messages, later, position !== null && !opened.isResync),
-        this.#limits.joinBytesMax,
-      )
+      const whole =
+        position === null || asked === null || opened.isResync
+          ? byNumber(opened.messages, later)
+          : missedSince(this.#feeds, position.offset, { ...opened, channel, after: asked.offset, upTo: view.offset })
+      if (whole === null) continue
+      const oldest = this.#options.environment.now() - this.#options.chat.retentionMs // BJ-CHAT-20
+      const kept = whole.filter(({ message }) => message.postedAt > oldest)
+      const messages = fitting(kept, this.#limits.joinBytesMax)
+      const isCut = messages.length < kept.length
       isResync ||= opened.isResync || (isCut && position !== null)
       // What changed is not what came last: half of it would have holes.
       if (isCut && position !== null) {
@@ -254,15 +259,17 @@ export class ChatSockets {
       this.#admit(socket, channel, userId, username)
       const now = Math.max(view.offset, this.#feeds.offsetOf(channel) ?? 0)
       const unread = view.unread + later.filter(({ message }) => message.number > view.messages).length
-      return {
-        ...{ channel, epoch: view.epoch, offset: now, unread, pins: view.pins },
-        messages: fitting.map(({ offset: changed, message }) => ({ ...messageJson(message), offset: changed })),
-        ...(isResync ? { resync: true } : {}),
-      }
+      return joinAnswer({ ...view, channel, offset: now, unread, messages, isResync })
     }
     throw new DomainError('unavailable', 'busy', 'So much happens in this channel that it cannot be joined now.', {
       retryAfterMs: 1_000,
     })
+  }
+
+  /** Where to ask the engine from: what was published here need not be asked for. */
+  #beyondFeed(channel: string, position: Position | null): Position | null {
+    if (position === null || !this.#feeds.covers(channel, position.offset)) return position
+    return { ...position, offset: this.#feeds.offsetOf(channel) ?? position.offset }
   }
 
   #admit(socket: ServerSocket, channelId: string, userId: string, username: string): void {
@@ -343,34 +350,3 @@ const membersOf = (sockets: Iterable<ServerSocket>): readonly string[] => [
 
 type JoinInput = ReturnType<typeof joinInput.parse>
 type TypingHint = ChatEventData<'typing'>
-
-interface Changed {
-  readonly offset: number
-  readonly message: Message
-}
-
-const concernsPins = ({ messageId, isPinned }: Message, pins: readonly string[]) => isPinned || pins.includes(messageId)
-
-/** Each message once, as it is last: in the order they changed, or by number. */
-function merged(messages: readonly Changed[], later: readonly Changed[], byChange: boolean): readonly Changed[] {
-  const latest = new Map(later.map((each) => [each.message.messageId, each]))
-  const others = messages.filter(({ message }) => !latest.has(message.messageId))
-  if (byChange) return [...others, ...later]
-  const known = messages.map((each) => latest.get(each.message.messageId) ?? each)
-  // What is older than the first one would leave a hole after it.
-  const last = messages.at(-1)?.message.number ?? 0
-  const newer = [...latest.values()].filter(({ message }) => message.number > last)
-  return [...known, ...newer.sort((one, other) => one.message.number - other.message.number)]
-}
-
-/** As many, from the last back, as fit. */
-function fit(messages: readonly Changed[], bytesMax: number) {
-  let bytes = 0
-  let from = messages.length
-  while (from > 0) {
-    bytes += MESSAGE_BYTES + Buffer.byteLength(messages[from - 1]?.message.text ?? '')
-    if (bytes > bytesMax) break
-    from -= 1
-  }
-  return { fitting: messages.slice(from), isCut: from > 0 }
-}

@@ -7,6 +7,7 @@ import type { CommandsUnderWay } from './commands-under-way.js'
 import type { Connections } from './connections.js'
 import type { SocketLimits } from './limits.js'
 import { knowPolling } from './polling.js'
+import { passReadyJson } from './ready-json.js'
 import type { SafeApp } from './safe-app.js'
 
 export const CHAT = '/social/ws'
@@ -43,6 +44,7 @@ export function openServer(
     ...(allowedOrigins.length === 0 ? {} : { cors: { origin: [...allowedOrigins] } }),
   })
   if (chatAdapter !== undefined) io.adapter(withChatAdapter(io, chatAdapter))
+  passReadyJson(io)
   io.attachApp(app)
   io.engine.on('connection', (connection: ServerSocket['conn']) => connections.watch(connection))
   return io

@@ -1,0 +1,83 @@
+/** What is told to a client that joins a channel: in words that were made for those before it. */
+import type { Message } from '../../actors/chat/facts.js'
+import type { ChannelView } from '../../actors/chat/queries.js'
+import { messageText } from '../chat-json.js'
+import type { ChannelFeeds } from './channel-feeds.js'
+import { ReadyJson } from './ready-json.js'
+
+/** A message as it is since the last thing that happened to it. */
+export interface Changed {
+  readonly offset: number
+  readonly message: Message
+}
+
+/** Whether what a channel has pinned may have changed with this message. */
+export const concernsPins = ({ messageId, isPinned }: Message, pins: readonly string[]) =>
+  isPinned || pins.includes(messageId)
+
+/** Each message once, as it is last, in the order they changed. */
+function byChange(earlier: readonly Changed[], later: readonly Changed[]): readonly Changed[] {
+  if (later.length === 0) return earlier
+  const ids = new Set(later.map(({ message }) => message.messageId))
+  return [...earlier.filter(({ message }) => !ids.has(message.messageId)), ...later]
+}
+
+/** What the engine answers: every message that was posted or changed after one offset, up to another. */
+export interface Answered {
+  readonly channel: string
+  readonly after: number
+  readonly upTo: number
+  readonly messages: readonly Changed[]
+}
+
+/**
+ * X1 Everything that was posted or changed after an offset up to now, of what was published here and of what the engine
+ * answered, whichever of them is ahead; null when something between them is not known.
+ */
+export function missedSince(feeds: ChannelFeeds, offset: number, answered: Answered): readonly Changed[] | null {
+  const { channel, after, upTo, messages } = answered
+  const told = feeds.since(channel, after > offset ? offset : upTo)
+  if (told === null) return null
+  if (after <= offset) return byChange(messages, told)
+  const toldUpTo = feeds.offsetOf(channel) ?? 0
+  return byChange(
+    told,
+    messages.filter((each) => each.offset > toldUpTo),
+  )
+}
+
+/** Each message once, as it is last, by number. */
+export function byNumber(messages: readonly Changed[], later: readonly Changed[]): readonly Changed[] {
+  if (later.length === 0) return messages
+  const latest = new Map(later.map((each) => [each.message.messageId, each]))
+  const known = messages.map((each) => latest.get(each.message.messageId) ?? each)
+  // What is older than the first one would leave a hole after it.
+  const last = messages.at(-1)?.message.number ?? 0
+  const newer = later.filter(({ message }) => message.number > last)
+  return [...known, ...newer.sort((one, other) => one.message.number - other.message.number)]
+}
+
+/** As many, from the last back, as fit into `bytesMax`. */
+export function fitting(messages: readonly Changed[], bytesMax: number): readonly Changed[] {
+  let bytes = 0
+  let from = messages.length
+  for (const { message } of messages.toReversed()) {
+    bytes += Buffer.byteLength(messageText(message))
+    if (bytes > bytesMax) break
+    from -= 1
+  }
+  return from === 0 ? messages : messages.slice(from)
+}
+
+export interface JoinAnswer extends Pick<ChannelView, 'epoch' | 'offset' | 'pins' | 'unread'> {
+  readonly channel: string
+  readonly messages: readonly Changed[]
+  readonly isResync: boolean
+}
+
+export function joinAnswer({ channel, epoch, offset, unread, pins, messages, isResync }: JoinAnswer): ReadyJson {
+  const texts = messages.map((each) => `${messageText(each.message).slice(0, -1)},"offset":${each.offset}}`)
+  const rest = isResync ? ',"resync":true' : ''
+  const head = JSON.stringify({ channel, epoch, offset, unread, pins }).slice(0, -1)
+  return new ReadyJson(`${head},"messages":[${texts.join(',')}]${rest}}`)
+}
