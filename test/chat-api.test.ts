@@ -176,12 +176,14 @@ t.test('bad input: each has its code, and nothing of it is said', async (t) => {
     [{ text: 'hi', reply_to: 'nothing' }, 404, 'message_unknown'],
     [{ text: 'hi', media: { type: 'film' } }, 422, 'invalid_input'],
     [{ text: 'half \ud83d' }, 422, 'invalid_input'],
+    [{ text: 'nul \0' }, 422, 'invalid_input'],
   ]
   for (const [body, status, code] of bad) await refused(t, ann.post(general, body), status, code)
   await refused(t, ann.post('/v1/social/channels/nowhere/messages', { text: 'hi' }), 404, 'channel_unknown')
   await refused(t, ann.post('/v1/social/channels/announcements/messages', { text: 'hi' }), 403, 'posting_closed')
   const { id } = await say(cy)
   await refused(t, cy.post(general, { text: unlike() }), 429, 'cooldown', { retry_after: 2 })
+  await refused(t, cy.patch(on(id), { text: 'nul \0' }), 422, 'invalid_input')
   await refused(t, ann.post(on(id, '/react'), { emoji: 'no' }), 422, 'emoji_invalid')
   await refused(t, ann.post(on(id, '/report'), { because: ' ' }), 422, 'invalid_input')
   await refused(t, ann.post(on('nothing', '/report'), { because: 'rude' }), 404, 'message_unknown')

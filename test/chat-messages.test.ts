@@ -40,6 +40,41 @@ t.test('an edit: one’s own, for five minutes, by the rules that a message is p
   t.same(world.toldIn(), ['posted', 'edited', 'posted', 'deleted'])
 })
 
+t.test('B1 edits and reports: so many at once, and one more with every interval; not for moderators', async (t) => {
+  const world = await startChat()
+  const { edit, report, reportMember } = world.commands
+  const [ann, bob] = [await world.join('ann', 'whale'), await world.join('bob')]
+  const boss = await world.join('boss', 'standard', true)
+  const { messageId } = await world.post(ann, 'first')
+  const told = await world.post(boss, 'told')
+  let edits = 0
+  const asks = (id = messageId) => ({ messageId: id, text: `edit ${++edits}` })
+  for (let at = 0; at < 10; at++) await world.run(edit, asks(), ann)
+  t.same(await world.refuse(edit, asks(), ann), refused('too_many_edits', 2_000))
+  t.match((await world.refusal(edit, asks(), ann)).message, 'in 2 s')
+  await world.run(world.commands.react, { messageId, emoji: '👍', isOn: true }, ann)
+  world.clock.advance(1_999)
+  t.same(await world.refuse(edit, asks(), ann), refused('too_many_edits', 1))
+  world.clock.advance(1)
+  await world.run(edit, asks(), ann)
+  t.same(await world.refuse(edit, asks(), ann), refused('too_many_edits', 2_000))
+  for (let at = 0; at < 20; at++) await world.run(edit, asks(told.messageId), boss)
+
+  const reports = (at: number) => ({ messageId, because: `reason ${at}` })
+  for (let at = 0; at < 9; at++) await world.run(report, reports(at), bob)
+  await world.run(reportMember, { userId: ann.userId, because: 'a bot' }, bob)
+  t.same(await world.refuse(report, reports(10), bob), refused('too_many_reports', MINUTE))
+  t.same(
+    await world.refuse(reportMember, { userId: ann.userId, because: 'x' }, bob),
+    refused('too_many_reports', MINUTE),
+  )
+  await world.run(report, reports(11), ann)
+  for (let at = 0; at < 20; at++) await world.run(report, reports(at), boss)
+  world.clock.advance(10 * MINUTE)
+  for (let at = 0; at < 10; at++) await world.run(report, reports(at), bob)
+  t.same(await world.refuse(report, reports(10), bob), refused('too_many_reports', MINUTE))
+})
+
 t.test(
   'BJ-CHAT-15 a reply keeps what it replied to as it read then, in whole characters, whatever becomes of that',
   async (t) => {

@@ -8,6 +8,7 @@ import { deciderFor } from '../../engine/decide.js'
 import { quarterOf } from '../programs/tiers.js'
 import type { TierName } from '../user/facts.js'
 import { memberSilenced, memberUnsilenced } from './facts.js'
+import type { AllowedAct } from './rules.js'
 
 /** What the loyalty side tells of a member. */
 export interface MemberStanding {
@@ -43,12 +44,15 @@ export interface ChatterContext extends MemberStanding {
   readonly slowed: Readonly<Record<string, number>>
   /** Numbers of the last messages read, by channel. */
   readonly read: Readonly<Record<string, number>>
+  /** When all that was done will have been made up for; not there before anything was. */
+  readonly usedUntil?: Readonly<Partial<Record<AllowedAct, number>>>
 }
 
 export type ChatterEvent =
   | { type: 'standing.told'; standing: Partial<MemberStanding> }
   | { type: 'wrote'; at: number; sameness: string; repeats: number; slowedIn: string | null }
   | { type: 'hurried'; at: number; violations: number }
+  | { type: 'used'; act: AllowedAct; until: number }
   | { type: 'silenced'; silence: Silence; by: string }
   | { type: 'unsilenced'; by: string }
   | { type: 'read'; channelId: string; number: number }
@@ -106,6 +110,11 @@ const machine = setup({
         wrote: { actions: decide(write) },
         hurried: {
           actions: decide((_, { at, violations }: Of<'hurried'>) => ({ context: { violations, violatedAt: at } })),
+        },
+        used: {
+          actions: decide(({ usedUntil }, { act, until }: Of<'used'>) => ({
+            context: { usedUntil: { ...usedUntil, [act]: until } },
+          })),
         },
         silenced: {
           actions: decide(({ userId }, { silence, by }: Of<'silenced'>) => ({

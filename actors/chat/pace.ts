@@ -1,10 +1,10 @@
-/** How fast and how often the same a member may write (BJ-CHAT-21…23, BJ-T43). */
+/** How fast and how often the same a member may write, edit and report (BJ-CHAT-21…23, BJ-T43). */
 import { Refusal } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import type { Turn } from '../../engine/turn.js'
 import { type ChatterContext, chatter, tierAt } from './chatter.js'
 import type { ChannelProfile } from './facts.js'
-import type { ChatRules } from './rules.js'
+import type { AllowedAct, ChatRules } from './rules.js'
 
 /** Too fast for their tier: refused, and what is asked of them grows. Null when there is nothing against it. */
 export function refuseHurry(turn: Turn, rules: ChatRules, member: ChatterContext): Refusal | null {
@@ -28,6 +28,25 @@ function violationsAt({ escalation }: ChatRules, { violations, violatedAt }: Cha
 function tooFast(retryAfterMs: number): DomainError {
   const message = `Not so fast: you can write again in ${Math.ceil(retryAfterMs / 1_000)} s.`
   return new DomainError('too_many', 'cooldown', message, { retryAfterMs })
+}
+
+const tooOften = {
+  edits: { code: 'too_many_edits', does: 'edit' },
+  reports: { code: 'too_many_reports', does: 'report' },
+} as const
+
+/** Counts one of these; moderators are above it. Throws `too_many_edits`, `too_many_reports`. */
+export function useAllowance(turn: Turn, { allowances }: ChatRules, member: ChatterContext, act: AllowedAct): void {
+  if (member.isAdmin) return
+  const { atOnce, intervalMs } = allowances[act]
+  const from = Math.max(turn.at, member.usedUntil?.[act] ?? 0)
+  const waitMs = from - turn.at - (atOnce - 1) * intervalMs
+  if (waitMs > 0) {
+    const { code, does } = tooOften[act]
+    const message = `Not so many: you can ${does} again in ${Math.ceil(waitMs / 1_000)} s.`
+    throw new DomainError('too_many', code, message, { retryAfterMs: waitMs })
+  }
+  turn.step(chatter.ref(member.userId), { type: 'used', act, until: from + intervalMs })
 }
 
 /** A channel in slow mode; moderators are above it. Throws `slow_mode`. */

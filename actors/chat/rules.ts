@@ -9,6 +9,15 @@ export interface PaceRule {
   readonly escalates: boolean
 }
 
+/** So many at once, and then one more with every interval. */
+export interface AllowanceRule {
+  readonly atOnce: number
+  readonly intervalMs: number
+}
+
+/** What is counted by itself, whatever the tier. */
+export type AllowedAct = 'edits' | 'reports'
+
 export interface DefaultChannel {
   readonly id: string
   readonly category: string
@@ -27,6 +36,7 @@ export interface ChatRules {
   /** Older messages are gone (BJ-CHAT-20). */
   readonly retentionMs: number
   readonly paces: Readonly<Record<TierName, PaceRule>>
+  readonly allowances: Readonly<Record<AllowedAct, AllowanceRule>>
   /** The interval doubles with each violation, up to this; it is forgotten after `calmMs` without one. */
   readonly escalation: { readonly intervalMaxMs: number; readonly calmMs: number }
   /** So many identical messages in a row, within the window, mute their author (BJ-CHAT-23). */

@@ -20,7 +20,7 @@ import {
   reportFiled,
 } from './facts.js'
 import { message } from './message.js'
-import { muteForRepetition, refuseHurry, repeatsWith, requireSlowness } from './pace.js'
+import { muteForRepetition, refuseHurry, repeatsWith, requireSlowness, useAllowance } from './pace.js'
 import { reactionOf } from './reaction.js'
 import { chatterIn, readableChannel, requireVoice } from './rights.js'
 import type { ChatRules } from './rules.js'
@@ -140,6 +140,7 @@ export function writing(rules: ChatRules, directory: Directory) {
         checkModes(turn, others, profile, member, text, before.media)
       }
       const isFlagged = isFlaggedByWords(turn, member, text)
+      useAllowance(turn, rules, member, 'edits')
       const mentions = mentioned(text, member.userId)
       turn.step(message.ref(messageId), { type: 'edited', text, mentions, at: turn.at, isFlagged })
       if (isFlagged) file(turn, messageId, before.channelId, member.userId, 'words', 'system')
@@ -201,6 +202,7 @@ export function writing(rules: ChatRules, directory: Directory) {
       const member = chatterIn(turn, turn.who.userId)
       const { channelId, author } = livingMessage(turn, rules, messageId)
       readableChannel(turn, channelId, member)
+      useAllowance(turn, rules, member, 'reports')
       return { reportId: file(turn, messageId, channelId, author?.userId ?? null, because, member.userId) }
     },
   })
@@ -213,6 +215,7 @@ export function writing(rules: ChatRules, directory: Directory) {
     handle: (turn, { userId, because }) => {
       const member = chatterIn(turn, turn.who.userId)
       chatterIn(turn, userId)
+      useAllowance(turn, rules, member, 'reports')
       return { reportId: file(turn, null, null, userId, because, member.userId) }
     },
   })

@@ -51,6 +51,12 @@ export const silenced: readonly RouteError[] = [
   { status: 403, code: 'banned', when: 'A moderator has banned the member.' },
 ]
 
+export const tooManyReports: RouteError = {
+  status: 429,
+  code: 'too_many_reports',
+  when: 'More than ten reports at once, or one a minute after them.',
+}
+
 /** Of what is said. */
 export const contentRefusals: readonly RouteError[] = [
   { status: 422, code: 'text_too_long', when: 'The text has more than 2,000 characters.' },

@@ -10,6 +10,7 @@ import {
   messageId,
   messageUnknown,
   silenced,
+  tooManyReports,
 } from './social-common.js'
 import { defineRoute, type Route } from './toolkit/route.js'
 
@@ -40,6 +41,7 @@ export function socialMessageRoutes(services: Services): Route[] {
       ...silenced,
       ...contentRefusals,
       { status: 409, code: 'edit_too_late', when: 'It is older than five minutes.' },
+      { status: 429, code: 'too_many_edits', when: 'More than ten edits at once, or one in two seconds after them.' },
     ],
     handle: async ({ params, body, principal }) => {
       await enterChat(services, principal)
@@ -98,7 +100,7 @@ export function socialMessageRoutes(services: Services): Route[] {
     body: z.object({ because }),
     status: 201,
     response: z.object({ report_id: z.string() }),
-    errors: [messageUnknown, ...channelRefusals],
+    errors: [messageUnknown, ...channelRefusals, tooManyReports],
     handle: async ({ params, body, principal: who }) => {
       await enterChat(services, who)
       const { reportId } = await shard.execute(program.chat.commands.chat.report, {

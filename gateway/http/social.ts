@@ -17,6 +17,7 @@ import {
   knownMember,
   messageUnknown,
   silenced,
+  tooManyReports,
   userId,
   userUnknown,
 } from './social-common.js'
@@ -213,7 +214,7 @@ export function socialRoutes(services: Services): Route[] {
     body: z.object({ because }),
     status: 201,
     response: z.object({ report_id: z.string() }),
-    errors: [userUnknown, idempotencyConflict],
+    errors: [userUnknown, tooManyReports, idempotencyConflict],
     handle: async ({ params, body, principal: who, idempotencyKey }) => {
       await enterChat(services, who)
       await knownMember(services, params.id)

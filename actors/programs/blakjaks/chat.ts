@@ -110,6 +110,10 @@ export const blakjaksChat: ChatRules = {
     high_roller: { intervalMs: 0, escalates: false },
     whale: { intervalMs: 0, escalates: false },
   },
+  allowances: {
+    edits: { atOnce: 10, intervalMs: 2_000 },
+    reports: { atOnce: 10, intervalMs: MINUTE_MS },
+  },
   // BJ-CHAT-22, BJ-T43
   escalation: { intervalMaxMs: 30_000, calmMs: MINUTE_MS },
   // BJ-CHAT-23, BJ-T43
