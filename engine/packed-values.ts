@@ -1,6 +1,5 @@
 /** Walks packed values (MessagePack) in place, without making objects of what is not needed. */
 import { assert } from './assert.js'
-import { unpack } from './record.js'
 
 /** Bytes that follow the first one of a value, by the first one (0xc0 on), for values of fixed length. */
 const FIXED_BYTES: Readonly<Record<number, number>> = {
@@ -32,10 +31,6 @@ export interface PackedBytes {
   readonly bytes: Buffer
   readonly start: number
   readonly end: number
-}
-
-export function unpackBytes<Value>({ bytes, start, end }: PackedBytes): Value {
-  return unpack<Value>(bytes.subarray(start, end))
 }
 
 const SLAB_BYTES = 256 * 1024

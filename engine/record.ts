@@ -6,6 +6,9 @@ import type { Role } from './command.js'
 import type { ErrorDetails, ErrorKind } from './errors.js'
 import type { Fact } from './fact.js'
 import type { Posting } from './ledger.js'
+import type { PackedBytes } from './packed-values.js'
+import { Packer } from './packer.js'
+import { Unpacker } from './unpacker.js'
 
 export interface Input {
   readonly id: string
@@ -74,7 +77,7 @@ export interface TurnRecord {
 }
 
 export const RECORD_VERSION = 1
-const packr = new Packr({
+const msgpackr = new Packr({
   useRecords: false,
   moreTypes: false,
   encodeUndefinedAsNil: true,
@@ -84,30 +87,52 @@ const packr = new Packr({
   copyBuffers: true,
 })
 
+const packer = new Packer((value) => msgpackr.pack(value))
+const unpacker = new Unpacker((bytes) => msgpackr.unpack(bytes))
+
 /**
  * Packs plain data: numbers, strings, bigints, bytes, arrays, objects. The bytes depend only on the value (T5).
  * Not restored as they were: undefined (null), Map, Set, typed arrays other than bytes, class instances.
  */
 export function pack(value: unknown): Uint8Array {
-  return packr.pack(value)
+  return packer.pack(value)
 }
 
 export function unpack<Value>(bytes: Uint8Array): Value {
-  return packr.unpack(bytes) as Value
+  return unpacker.unpack(bytes) as Value
+}
+
+export function unpackBytes<Value>({ bytes, start, end }: PackedBytes): Value {
+  return unpack<Value>(bytes.subarray(start, end))
 }
 
 export function packImage(state: ActorState): Uint8Array {
-  return packr.pack([state.value, state.context, state.accounts])
+  return pack([state.value, state.context, state.accounts])
 }
 
 export function unpackImage(bytes: Uint8Array): ActorState {
-  const [value, context, accounts] = packr.unpack(bytes)
+  const [value, context, accounts] = unpack<[ActorState['value'], unknown, ActorState['accounts']]>(bytes)
   return { value, context, accounts }
 }
 
+/** The layout of {@link RECORD_VERSION}. */
+type PackedRecord = readonly [
+  version: number,
+  seq: number,
+  input: readonly [string, number, string, unknown, Role, string, string],
+  facts: TurnRecord['facts'],
+  postings: TurnRecord['postings'],
+  images: readonly (readonly [ActorId, Uint8Array])[],
+  deltas: readonly (readonly [string, unknown])[],
+  alarms: TurnRecord['alarms'],
+  messages: TurnRecord['messages'],
+  consumed: string | null,
+  idempotency: Idempotency | null,
+]
+
 export function packRecord(record: TurnRecord): Uint8Array {
   const { input } = record
-  return packr.pack([
+  const packed: PackedRecord = [
     RECORD_VERSION,
     record.seq,
     [input.id, input.at, input.command, input.args, input.who.role, input.who.userId, input.who.sessionId],
@@ -119,12 +144,13 @@ export function packRecord(record: TurnRecord): Uint8Array {
     record.messages,
     record.consumed,
     record.idempotency,
-  ])
+  ]
+  return pack(packed)
 }
 
 export function unpackRecord(bytes: Uint8Array): TurnRecord {
   const [version, seq, input, facts, postings, images, deltas, alarms, messages, consumed, idempotency] =
-    packr.unpack(bytes)
+    unpack<PackedRecord>(bytes)
   assert(version === RECORD_VERSION, `journal record has version ${version}, this program reads ${RECORD_VERSION}`)
   const [id, at, command, args, role, userId, sessionId] = input
   return {
@@ -132,8 +158,8 @@ export function unpackRecord(bytes: Uint8Array): TurnRecord {
     input: { id, at, command, args, who: { role, userId, sessionId } },
     facts,
     postings,
-    images: images.map(([actor, image]: [ActorId, Uint8Array]) => ({ actor, image })),
-    deltas: deltas.map(([table, delta]: [string, unknown]) => ({ table, delta })),
+    images: images.map(([actor, image]) => ({ actor, image })),
+    deltas: deltas.map(([table, delta]) => ({ table, delta })),
     alarms,
     messages,
     consumed,

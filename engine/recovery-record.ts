@@ -5,8 +5,8 @@
  */
 import type { ActorId } from './actor.js'
 import { assert } from './assert.js'
-import { type PackedBytes, PackedValues, Slabs, unpackBytes } from './packed-values.js'
-import { type Idempotency, RECORD_VERSION, type StoredOutcome, type TurnRecord } from './record.js'
+import { type PackedBytes, PackedValues, Slabs } from './packed-values.js'
+import { type Idempotency, RECORD_VERSION, type StoredOutcome, type TurnRecord, unpackBytes } from './record.js'
 
 /** Of `facts` and `images` the bytes are those that were read; they must be copied to be kept. */
 export type RecoveryRecord = Omit<TurnRecord, 'input' | 'facts' | 'images' | 'postings'> & {

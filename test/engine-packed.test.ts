@@ -1,9 +1,12 @@
-// Hunts: a record that recovery, which steps over what it has no use for, reads otherwise than it was written (J3).
+// Hunts: a record that recovery, which steps over what it has no use for, reads otherwise than it was written (J3);
+// values that our packing, made for speed, packs or reads otherwise than msgpackr.
 
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
+import { Packr } from 'msgpackr'
 import t from 'tap'
-import { PackedValues, unpackBytes } from '../engine/packed-values.js'
-import { pack, packRecord, type TurnRecord, unpackRecord } from '../engine/record.js'
+import { PackedValues } from '../engine/packed-values.js'
+import { pack, packRecord, type TurnRecord, unpack, unpackBytes, unpackRecord } from '../engine/record.js'
 import { readForRecovery } from '../engine/recovery-record.js'
 
 const text = fc.oneof(
@@ -29,6 +32,64 @@ const { value } = fc.letrec<{ value: unknown }>((tie) => ({
     ),
   ),
 }))
+
+const msgpackr = new Packr({
+  useRecords: false,
+  moreTypes: false,
+  encodeUndefinedAsNil: true,
+  useBigIntExtension: true,
+  copyBuffers: true,
+})
+const edges = fc.constantFrom<unknown>(
+  ...[0, -0, -1, -32, -33, -128, -129, -32_769, -(2 ** 31), -(2 ** 31) - 1, 127, 128, 255, 256, 65_535, 65_536],
+  ...[2 ** 32 - 1, 2 ** 32, 2 ** 53, 0.1, Number.NaN, Number.POSITIVE_INFINITY, undefined],
+  ...[0n, -1n, 2n ** 63n - 1n, 2n ** 63n, -(2n ** 63n), -(2n ** 63n) - 1n, 2n ** 64n, 10n ** 40n],
+  ...['', 'é', '\ud800', '👩‍👩‍👧', 'x'.repeat(31), 'x'.repeat(32), 'x'.repeat(63), 'x'.repeat(64), 'é'.repeat(40)],
+  ...[new Uint8Array(255), new Uint8Array(256), Array.from({ length: 15 }), Array.from({ length: 16 })],
+  ...[Array.from({ length: 65_536 }, () => 1), {}, { a: { b: { c: 1 } } }, { ['__proto__']: 1 }],
+  ...[
+    { constructor: 1 },
+    { class: 1, 'not plain': 2 },
+    Object.fromEntries(Array.from({ length: 80 }, (_, i) => [`k${i}`, i])),
+  ],
+)
+
+t.test('our packing is that of msgpackr, and what either has packed both unpack alike', (t) => {
+  fc.assert(
+    fc.property(fc.array(fc.oneof(value, edges), { maxLength: 6 }), (values) => {
+      const ours = Buffer.from(pack(values))
+      const theirs = Buffer.from(msgpackr.pack(values))
+      if (Buffer.compare(ours, theirs) !== 0) throw new Error('other bytes')
+      const again = Buffer.from(msgpackr.pack(unpack(theirs)))
+      return Buffer.compare(again, Buffer.from(msgpackr.pack(msgpackr.unpack(theirs)))) === 0
+    }),
+    { numRuns: 150 },
+  )
+  t.end()
+})
+
+t.test('objects of more orders of fields than are learned, and names that are data, are unpacked as they were', (t) => {
+  const keys = (seed: number) =>
+    Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`f${(seed * (i + 3)) % 97}`, i]))
+  const others = []
+  for (let seed = 1; seed < 9_000; seed++) {
+    const given = { ...keys(seed), id: seed }
+    if (!isDeepStrictEqual(unpack(pack(given)), given)) others.push(given)
+  }
+  t.same(others, [])
+  t.end()
+})
+
+t.test('what is cut short or followed by more is refused', (t) => {
+  const packed = Buffer.from(pack({ name: 'x'.repeat(40), list: [1, 2, { a: 300_000 }] }))
+  for (let length = 0; length < packed.length; length++) t.throws(() => unpack(packed.subarray(0, length)))
+  t.throws(() => unpack(Buffer.concat([packed, packed])))
+  const cyclic: Record<string, unknown> = {}
+  cyclic.self = cyclic
+  t.throws(() => pack(cyclic))
+  t.strictSame(unpack(pack({ after: 'a failure' })), { after: 'a failure' })
+  t.end()
+})
 
 t.test('whatever is packed is stepped over to its last byte', (t) => {
   fc.assert(
