@@ -4,7 +4,8 @@ import fc from 'fast-check'
 import t from 'tap'
 import { ChannelState, type ChatMessage } from '../gateway/client/channel-state.js'
 import { ChatClient } from '../gateway/client/chat-client.js'
-import { ChatError } from '../gateway/client/errors.js'
+import { ChatError, connectionLost } from '../gateway/client/errors.js'
+import { OwnReactions } from '../gateway/client/own-reactions.js'
 import { changes, HandTimers, ScriptedWire } from './support/chat-wire.js'
 
 function messageOf(number: number): ChatMessage {
@@ -316,6 +317,64 @@ t.test('a channel that is closed to us says why, and is joined anew when asked',
   const again = client.join('general')
   await heal(started)
   t.same([again.status, again.messages.length], ['live', 1])
+})
+
+t.test('B1 which reactions are ours is what the server has, whatever happens while it is asked', async (t) => {
+  const ids = ['a', 'b', 'c', 'd']
+  const emojis = ['👍', '🎉']
+  const step = fc.oneof(
+    fc.record({ do: fc.constant('act' as const), id: fc.constantFrom(...ids), emoji: fc.constantFrom(...emojis) }),
+    fc.record({ do: fc.constantFrom('load', 'answer', 'fail', 'meet', 'hear') }),
+  )
+  let asked = 0
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      const server = new Map(ids.map((id) => [id, new Set(['👍'])]))
+      const answers: { arrive: () => void; fail: () => void }[] = []
+      const acks: (() => void)[] = []
+      const own = new OwnReactions(100, (some) => {
+        asked += 1
+        const reactions = some.map((id) => ({ id, emojis: [...(server.get(id) ?? [])] }))
+        return new Promise((resolve, reject) => {
+          answers.push({ arrive: () => resolve({ reactions }), fail: () => reject(connectionLost()) })
+        })
+      })
+      const act = (id: string, emoji: string) => {
+        const theirs = server.get(id)
+        const on = theirs?.delete(emoji) !== true
+        if (on) theirs?.add(emoji)
+        acks.push(() => own.set({ id, emoji, on }))
+      }
+      const load = () => void own.load().catch(() => {})
+      const meet = () => own.meet(ids.map((id, at) => ({ ...messageOf(at), id, reactions: { '👍': 2 } })))
+      const does = {
+        ...{ load, meet, hear: () => acks.shift()?.() },
+        ...{ answer: () => answers.shift()?.arrive(), fail: () => answers.shift()?.fail() },
+      }
+      meet()
+      for (const each of steps) {
+        if (each.do === 'act') act(each.id, each.emoji)
+        else does[each.do]()
+        await turn()
+      }
+      for (const hear of acks) hear()
+      load()
+      for (let at = 0; at < 3; at++) {
+        for (const { arrive } of answers.splice(0)) arrive()
+        await turn()
+      }
+      for (const [id, theirs] of server) t.same(new Set(own.of(id)), theirs)
+    }),
+    { numRuns: 100 },
+  )
+  t.ok(asked > 100)
+  const own = new OwnReactions(150, async (some) => ({ reactions: some.map((id) => ({ id, emojis: ['👍'] })) }))
+  own.meet(Array.from({ length: 300 }, (_, at) => ({ ...messageOf(at), reactions: at % 3 === 0 ? {} : { '👍': 1 } })))
+  t.equal(await own.load(), true)
+  t.equal(await own.load(), false, 'nothing is asked twice')
+  const known = Array.from({ length: 300 }, (_, at) => own.of(`message ${at}`).size)
+  t.equal(known.filter((size) => size === 1).length, 150)
+  t.same([known[0], known[297], known[299]], [0, 0, 1])
 })
 
 t.test('X3 hints: typing is told now and then, and who types stops by themselves', async (t) => {

@@ -2,6 +2,7 @@
 // changes with what it quotes, a message that outlives its ninety days, an unread count that is off.
 import t from 'tap'
 import { memberMentioned, reactionSet } from '../actors/chat/facts.js'
+import type { Principal } from '../engine/command.js'
 import { refused, startChat } from './support/chat.js'
 import { DAY, MINUTE } from './support/loyalty.js'
 
@@ -166,6 +167,29 @@ t.test('BJ-CHAT-05 a reaction counts once for a member, message and emoji, and i
   await world.run(world.commands.remove, { messageId }, ann)
   t.same(await world.refuse(react, on('😁'), ann), refused('message_unknown'))
   t.same(await world.refuse(react, { ...on('😁'), messageId: 'never' }, ann), refused('message_unknown'))
+})
+
+t.test('BJ-CHAT-05 what is mine of the reactions on messages', async (t) => {
+  const world = await startChat()
+  const [ann, bob] = [await world.join('ann', 'whale'), await world.join('bob', 'whale')]
+  const ids: string[] = []
+  for (let at = 0; at < 3; at++) ids.push((await world.post(ann, `message ${at}`)).messageId)
+  const [first = '', second = ''] = ids
+  const react = (who: Principal, messageId: string, emoji: string, isOn = true) =>
+    world.run(world.commands.react, { messageId, emoji, isOn }, who)
+  await react(ann, first, '👍')
+  await react(ann, first, '🎉')
+  await react(bob, first, '😮')
+  await react(bob, second, '👍')
+  await react(ann, second, '👍')
+  await react(ann, second, '👍', false)
+  const mine = ({ userId }: Principal) =>
+    world.shard.query(world.queries.ownReactions, { userId, messageIds: [...ids, 'never'] })
+  t.same(await mine(ann), [{ messageId: first, emojis: ['👍', '🎉'] }])
+  t.same(await mine(bob), [
+    { messageId: first, emojis: ['😮'] },
+    { messageId: second, emojis: ['👍'] },
+  ])
 })
 
 t.test('a message sent twice with one key is there once, and answered alike', async (t) => {

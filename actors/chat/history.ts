@@ -6,6 +6,7 @@ import { theChannels } from './channel-list.js'
 import { chatter } from './chatter.js'
 import type { Message } from './facts.js'
 import { message } from './message.js'
+import { reactionOf } from './reaction.js'
 import type { RecentMessages } from './recent-messages.js'
 import { chatterIn, readableChannel } from './rights.js'
 import type { ChatRules } from './rules.js'
@@ -65,6 +66,19 @@ export function historyQueries(rules: ChatRules, recent: RecentMessages) {
     },
   })
 
+  /** The emoji of a member on those of these messages that have any of theirs. */
+  const ownReactions = defineQuery({
+    name: 'chat.own_reactions',
+    actors: ({ userId, messageIds }: { userId: string; messageIds: readonly string[] }) =>
+      messageIds.map((messageId) => reactionOf(messageId, userId)),
+    read: (scope, { userId, messageIds }) =>
+      messageIds.flatMap((messageId) => {
+        const ref = reactionOf(messageId, userId)
+        const emojis = scope.exists(ref) ? scope.context(ref).emojis : []
+        return emojis.length === 0 ? [] : [{ messageId, emojis }]
+      }),
+  })
+
   /** What members wrote last in all channels: everything in memory that is at most so much older than the newest. */
   const lastWritten = defineQuery({
     name: 'chat.last_written',
@@ -77,7 +91,7 @@ export function historyQueries(rules: ChatRules, recent: RecentMessages) {
     },
   })
 
-  return { page, asKnown, readableMessage, lastWritten }
+  return { page, asKnown, readableMessage, ownReactions, lastWritten }
 }
 
 const writtenAt = ({ postedAt, editedAt }: Message) => editedAt ?? postedAt

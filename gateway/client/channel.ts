@@ -13,6 +13,7 @@ import { asChatError, ChatError, isPassing, isUnheard } from './errors.js'
 import type { ChannelEvent, ChatEvents } from './events.js'
 import { HeldEvents } from './held-events.js'
 import { type Draft, Outbox, type PendingMessage, type Sent } from './outbox.js'
+import { OwnReactions, type OwnReactionsAnswer } from './own-reactions.js'
 import type { Timers } from './timers.js'
 import { Typists } from './typists.js'
 
@@ -20,7 +21,9 @@ export interface ChannelOptions {
   readonly timers: Timers
   readonly newId: () => string
   /** Asks the server over HTTP. */
-  readonly get: (path: string) => Promise<unknown>
+  readonly request: (method: string, path: string, body?: object) => Promise<unknown>
+  /** Who we are; null when that is not known. */
+  readonly userId: string | null
 }
 
 /** `away`: there is no connection. `closed`: the member may not be in it, or left. */
@@ -51,8 +54,7 @@ export class Channel extends Emitter<ChannelEvents> {
   readonly #held = new HeldEvents()
   readonly #outbox: Outbox
   readonly #typists: Typists
-  /** Emoji this client has put on messages, by message id. */
-  readonly #reacted = new Map<string, ReadonlySet<string>>()
+  readonly #ownReactions: OwnReactions
   /** While messages are read over HTTP: what happened meanwhile. */
   readonly #replays = new Set<(() => void)[]>()
   #status: ChannelStatus = 'away'
@@ -71,12 +73,16 @@ export class Channel extends Emitter<ChannelEvents> {
     readonly options: ChannelOptions,
   ) {
     super()
-    const { timers, newId } = options
+    const { timers, newId, request } = options
     const changed = () => this.fire('changed')
     this.#typists = new Typists(timers, changed)
     const post = (draft: Draft & { readonly client_id: string }) =>
       this.#ask<Sent>('message:send', { channel: id, ...draft })
     this.#outbox = new Outbox({ timers, newId, changed, post })
+    this.#ownReactions = new OwnReactions(
+      MESSAGES_MAX,
+      (ids) => request('POST', '/v1/social/reactions/mine', { ids }) as Promise<OwnReactionsAnswer>,
+    )
   }
 
   get status(): ChannelStatus {
@@ -121,8 +127,9 @@ export class Channel extends Emitter<ChannelEvents> {
     return this.#state.from !== 1 && this.messages.length < MESSAGES_MAX
   }
 
+  /** Emoji of ours; those we put before this connection are there after `loadReactions`. */
   reactedWith(messageId: string): ReadonlySet<string> {
-    return this.#reacted.get(messageId) ?? new Set()
+    return this.#ownReactions.of(messageId)
   }
 
   /** Resolves once it is posted, however many connections that takes; rejects with the server's refusal. */
@@ -145,13 +152,7 @@ export class Channel extends Emitter<ChannelEvents> {
   }
   async react(id: string, emoji: string, on = true): Promise<void> {
     await this.#ask('message:react', { id, emoji, on })
-    const mine = new Set(this.#reacted.get(id))
-    if (on) mine.add(emoji)
-    else mine.delete(emoji)
-    this.#reacted.delete(id)
-    this.#reacted.set(id, mine)
-    const [oldest] = this.#reacted.keys()
-    if (this.#reacted.size > MESSAGES_MAX && oldest !== undefined) this.#reacted.delete(oldest)
+    this.#ownReactions.set({ id, emoji, on })
     this.fire('changed')
   }
 
@@ -185,6 +186,7 @@ export class Channel extends Emitter<ChannelEvents> {
     const path = `/v1/social/channels/${this.id}/messages`
     await this.#read<HistoryPage>(from === null ? path : `${path}?before=${from}`, ({ messages, next_before }) => {
       if (this.#state.from === from) this.#state.prepend(messages, next_before ?? 1)
+      this.#ownReactions.meet(messages)
     })
   }
 
@@ -196,12 +198,17 @@ export class Channel extends Emitter<ChannelEvents> {
     })
   }
 
+  /** Asks which reactions are ours, where that is not known. */
+  async loadReactions(): Promise<void> {
+    if (await this.#ownReactions.load()) this.fire('changed')
+  }
+
   /** What was read is older than what happened meanwhile: that is said again. X1 */
   async #read<Answer>(path: string, take: (answer: Answer) => void): Promise<void> {
     const meanwhile: (() => void)[] = []
     this.#replays.add(meanwhile)
     try {
-      const answer = (await this.options.get(path)) as Answer
+      const answer = (await this.options.request('GET', path)) as Answer
       // Since then there was a new beginning.
       if (!this.#replays.has(meanwhile)) return
       take(answer)
@@ -277,6 +284,9 @@ export class Channel extends Emitter<ChannelEvents> {
     this.#state.apply(event)
     for (const meanwhile of this.#replays) meanwhile.push(() => this.#state.replay(event))
     if (event.event === 'message:new') this.#posted(event.data, event.data.offset)
+    else if (event.event === 'reaction:changed' && event.data.user_id === this.options.userId) {
+      this.#ownReactions.set(event.data)
+    }
     this.#outbox.reached(offset)
     return true
   }
@@ -314,6 +324,7 @@ export class Channel extends Emitter<ChannelEvents> {
     this.#state.begin(answer)
     this.#replays.clear()
     for (const message of answer.messages) this.#mine(message)
+    this.#ownReactions.meet(answer.messages)
     this.#outbox.reached(Number.POSITIVE_INFINITY)
   }
 
@@ -323,6 +334,7 @@ export class Channel extends Emitter<ChannelEvents> {
       for (const meanwhile of this.#replays) meanwhile.push(() => this.#state.touch(message))
     }
     for (const message of answer.messages) this.#mine(message)
+    this.#ownReactions.meet(answer.messages)
     this.#outbox.reached(answer.offset)
   }
 

@@ -9,7 +9,7 @@
  * X1 See `Channel`. X2 See `Link`. B1 `CHANNELS_MAX` channels at a time.
  */
 
-import { Channel } from './channel.js'
+import { Channel, type ChannelOptions } from './channel.js'
 import { Commands } from './commands.js'
 import { Emitter } from './emitter.js'
 import { ChatError, chatErrorOf, isRefusal } from './errors.js'
@@ -23,6 +23,8 @@ export interface ChatClientOptions {
   readonly url: string
   /** An access token that is valid now; asked before every connection. A ChatError with a final code ends the client. */
   readonly token: () => string | Promise<string>
+  /** Whose tokens these are: what they do elsewhere is known as theirs. */
+  readonly userId?: string
   readonly wire?: Wire
   readonly timers?: Timers
   readonly newId?: () => string
@@ -104,8 +106,9 @@ export class ChatClient extends Emitter<ChatClientEvents> {
     if (known === undefined && this.#channels.size >= CHANNELS_MAX) {
       throw new ChatError('too_many_channels', `At most ${CHANNELS_MAX} channels at a time. Leave one.`)
     }
-    const { newId = newClientId } = this.options
-    const channel = new Channel(channelId, { timers: this.#timers, newId, get: (path) => this.get(path) })
+    const { newId = newClientId, userId = null } = this.options
+    const request: ChannelOptions['request'] = (method, path, body) => this.request(method, path, body)
+    const channel = new Channel(channelId, { timers: this.#timers, newId, userId, request })
     this.#channels.set(channelId, channel)
     if (this.#commands === null) this.connect()
     else channel.connected(this.#commands)
@@ -120,17 +123,23 @@ export class ChatClient extends Emitter<ChatClientEvents> {
     this.#commands?.ask('leave', { channel: channelId }).catch(() => {})
   }
 
+  get(path: string): Promise<unknown> {
+    return this.request('GET', path)
+  }
+
   /** Asks the server over HTTP with our token. Rejects with a ChatError. */
-  async get(path: string): Promise<unknown> {
-    const authorization = `Bearer ${await this.options.token()}`
-    const response = await fetch(`${this.options.url}${path}`, { headers: { authorization } }).catch(
-      (cause: unknown) => {
-        throw new ChatError('connection_lost', String(cause))
-      },
-    )
-    const body: unknown = await response.json().catch(() => null)
-    if (response.ok) return body
-    throw isRefusal(body) ? chatErrorOf(body) : new ChatError('internal', `The server answered ${response.status}.`)
+  async request(method: string, path: string, body?: object): Promise<unknown> {
+    const headers = {
+      authorization: `Bearer ${await this.options.token()}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    }
+    const sent = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) }
+    const response = await fetch(`${this.options.url}${path}`, sent).catch((cause: unknown) => {
+      throw new ChatError('connection_lost', String(cause))
+    })
+    const answer: unknown = await response.json().catch(() => null)
+    if (response.ok) return answer
+    throw isRefusal(answer) ? chatErrorOf(answer) : new ChatError('internal', `The server answered ${response.status}.`)
   }
 
   #hear(event: string, data: unknown): void {

@@ -15,6 +15,7 @@ import {
 import { defineRoute, type Route } from './toolkit/route.js'
 
 const TEXT_BYTES_MAX = 12_000
+const MESSAGES_ASKED_MAX = 100
 const params = z.object({ id: messageId })
 const notYours = { status: 403, code: 'not_yours', when: 'It is the message of another member.' }
 const changed = z.object({
@@ -90,6 +91,22 @@ export function socialMessageRoutes(services: Services): Route[] {
     },
   })
 
+  const ownReactions = defineRoute({
+    method: 'POST',
+    path: '/v1/social/reactions/mine',
+    who: 'member',
+    tag: 'Social',
+    summary: 'Which emoji on these messages are mine; messages that have none of mine are left out',
+    body: z.object({ ids: z.array(messageId).min(1).max(MESSAGES_ASKED_MAX) }),
+    response: z.object({ reactions: z.array(z.object({ id: z.string(), emojis: z.array(z.string()) })) }),
+    handle: async ({ body: { ids }, principal }) => {
+      await enterChat(services, principal)
+      const asked = { userId: principal.userId, messageIds: [...new Set(ids)] }
+      const mine = await shard.query(program.chat.queries.ownReactions, asked)
+      return { reactions: mine.map(({ messageId: id, emojis }) => ({ id, emojis: [...emojis] })) }
+    },
+  })
+
   const report = defineRoute({
     method: 'POST',
     path: '/v1/social/messages/:id/report',
@@ -152,5 +169,5 @@ export function socialMessageRoutes(services: Services): Route[] {
     },
   })
 
-  return [edit, remove, react, report, translate]
+  return [edit, remove, react, ownReactions, report, translate]
 }
