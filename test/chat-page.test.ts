@@ -4,19 +4,22 @@ import type { Page } from 'playwright-core'
 import t from 'tap'
 import { ChatClient } from '../gateway/client/chat-client.js'
 import { findChromium, launchChromium, openPage } from './support/browser.js'
-import { logInAdmin, type Member, PASSWORD, signUp } from './support/members.js'
-import { Deployment, until } from './support/server.js'
+import { logInAdmin, type Member, PASSWORD, signUp, type Told } from './support/members.js'
+import { adminAccount, Deployment, until } from './support/server.js'
+import { googleKey, startGoogle } from './support/third-party.js'
 
 t.setTimeout(120_000)
 const executable = findChromium()
 const site = await Deployment.create(t)
-await site.start({ env: { PAYOUTS: 'off', EMOTES: 'off' } })
+const google = await startGoogle(t)
+const translating = { GOOGLE_TRANSLATE_API_KEY: googleKey, GOOGLE_TRANSLATE_BASE_URL: google.baseUrl }
+await site.start({ env: { PAYOUTS: 'off', EMOTES: 'off', ...translating } })
 const admin = await logInAdmin(site)
 const ann = await signUp(site, 'ann')
 const ben = await signUp(site, 'ben')
 for (const { user } of [ann, ben]) await admin.put(`/v1/admin/users/${user.id}`, { tier: 'high_roller' })
 
-async function logIn(page: Page, { account }: Member): Promise<void> {
+async function logIn(page: Page, { account }: Pick<Member, 'account'>): Promise<void> {
   await page.fill('#email', account.email)
   await page.fill('#password', account.password)
   await page.press('#password', 'Enter')
@@ -26,6 +29,14 @@ async function logIn(page: Page, { account }: Member): Promise<void> {
 async function say(page: Page, text: string): Promise<void> {
   await page.fill('#text', text)
   await page.press('#text', 'Enter')
+}
+
+/** One of the rarer things that can be done with a message. */
+async function doMore(page: Page, text: string, name: string): Promise<void> {
+  const row = rowWith(page, text)
+  await row.hover()
+  await row.getByRole('button', { name: 'More' }).click()
+  await row.locator('.more').getByRole('button', { name }).click()
 }
 
 const rowWith = (page: Page, text: string) => page.locator('.message', { hasText: text }).last()
@@ -134,6 +145,47 @@ t.test(
       t.same(await shownOn(a.page), await shownOn(b.page))
     })
 
+    await t.test('reactions of ours are marked after a reload; those from elsewhere at once', async (t) => {
+      await say(a.page, 'who is who?')
+      await rowWith(b.page, 'who is who').hover()
+      await rowWith(b.page, 'who is who').getByRole('button', { name: 'React with 😮' }).click()
+      const marked = rowWith(b.page, 'who is who').getByRole('button', { name: '😮 1, yours too' })
+      await marked.waitFor()
+      await b.page.reload()
+      await logIn(b.page, ben)
+      await marked.waitFor()
+      t.equal(await rowWith(b.page, 'who is who').locator('.emoji[aria-pressed=true]').textContent(), '😮')
+      const channel = await inChannel(ben, 'general')
+      const asked = channel.messages.find(({ text }) => text === 'who is who?')
+      await channel.react(asked?.id ?? '', '👍')
+      await rowWith(b.page, 'who is who').getByRole('button', { name: '👍 1, yours too' }).waitFor()
+      await rowWith(a.page, 'who is who').getByRole('button', { name: '👍 1', exact: true }).waitFor()
+      t.equal(await rowWith(a.page, 'who is who').locator('.avatar').textContent(), 'A')
+    })
+
+    await t.test('BJ-CHAT-06, 07 a message is translated for who asks, and reported with a reason', async (t) => {
+      await say(a.page, 'hola, buenos dias')
+      await doMore(b.page, 'hola', 'Translate')
+      const translated = rowWith(b.page, 'hola').locator('.translation')
+      await translated.waitFor()
+      t.equal(await translated.textContent(), 'en: hola, buenos diasTranslated from Spanish')
+      t.equal(await rowWith(a.page, 'hola').locator('.translation').count(), 0)
+      await doMore(b.page, 'hola', 'Show the original')
+      await translated.waitFor({ state: 'detached' })
+      await doMore(b.page, 'hola', 'Report…')
+      await b.page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click()
+      await doMore(b.page, 'hola', 'Report…')
+      await b.page.getByRole('dialog').getByLabel('Why').fill('I do not like <b>it</b>')
+      await b.page.getByRole('dialog').getByRole('button', { name: 'Report' }).click()
+      await b.page.locator('#banner', { hasText: 'A moderator will look at it' }).waitFor()
+      const queue = await until('it waits', async () => {
+        const reports: Told[] = (await admin.get('/v1/admin/social/queue')).body.reports
+        return reports.length > 0 ? reports : null
+      })
+      t.match(queue, [{ because: 'I do not like <b>it</b>', reported_by: ben.user.id }])
+      t.equal(queue.length, 1)
+    })
+
     await t.test('X1 a browser that was offline shows what the other shows', async (t) => {
       const channel = await inChannel(ann, 'general')
       await b.page.context().setOffline(true)
@@ -195,6 +247,29 @@ t.test(
       await a.page.locator('[data-channel=announcements]').click()
       await a.page.waitForFunction(() => document.getElementById('text')?.hasAttribute('disabled'))
       t.equal(await a.page.getAttribute('#text', 'placeholder'), 'Only moderators write here.')
+    })
+
+    await t.test('BJ-MOD-02, 03, 05 a moderator pins, takes away and times out', async (t) => {
+      const channel = await inChannel(ben, 'general')
+      await channel.send({ text: 'a rule worth a pin' })
+      await channel.send({ text: 'a word too much' })
+      const boss = await openPage(browser, `${site.url}/chat`)
+      await logIn(boss.page, { account: adminAccount })
+      await doMore(boss.page, 'worth a pin', 'Pin')
+      await b.page.locator('#pins-toggle', { hasText: '1' }).waitFor()
+      await doMore(boss.page, 'a word too much', 'Delete')
+      t.equal(await rowWith(b.page, 'a word too much').count(), 1, 'asked once more')
+      await rowWith(boss.page, 'a word too much').getByRole('button', { name: 'Really?' }).click()
+      await rowWith(b.page, 'a word too much').waitFor({ state: 'detached' })
+      await doMore(boss.page, 'worth a pin', 'Time out…')
+      await boss.page.getByRole('dialog').getByLabel('For how long').selectOption('24h')
+      await boss.page.getByRole('dialog').getByLabel('Why').fill('words')
+      await boss.page.getByRole('dialog').getByRole('button', { name: 'Time out' }).click()
+      await b.page.locator('#notice', { hasText: /timed you out.*Reason: words/ }).waitFor()
+      await doMore(boss.page, 'worth a pin', 'Unpin')
+      await b.page.locator('#pins-toggle').waitFor({ state: 'hidden' })
+      t.equal(await rowWith(b.page, 'worth a pin').getByRole('button', { name: 'More' }).count(), 0, 'ours')
+      t.same(boss.troubles, [])
     })
 
     await t.test('who logs in elsewhere is told so', async (t) => {

@@ -31,10 +31,11 @@ export class Banner {
 
   /** A channel is up to date again after an absence. */
   back(missed: number): void {
-    this.#news(missed === 0 ? 'Back. Nothing was missed.' : `Back, ${missed.toLocaleString('en-US')} missed.`)
+    this.tell(missed === 0 ? 'Back. Nothing was missed.' : `Back, ${missed.toLocaleString('en-US')} missed.`)
   }
 
-  #news(text: string): void {
+  /** Something that was done. */
+  tell(text: string): void {
     this.#say(text, 'good')
     window.clearTimeout(this.#newsTimer)
     this.#newsTimer = window.setTimeout(() => {

@@ -2,7 +2,7 @@
 import { ChatClient } from '../../client/chat-client.js'
 import { logIn } from './login.js'
 import { ChatPage } from './page.js'
-import type { Me } from './session.js'
+import type { Session } from './session.js'
 
 const ENDINGS: Readonly<Record<string, string>> = {
   logout: 'You are logged out.',
@@ -15,28 +15,33 @@ async function main(): Promise<void> {
   let because = ''
   for (;;) {
     const session = await logIn(because)
-    const client = new ChatClient({ url: location.origin, token: () => session.token() })
-    const ended = new Promise<string>((resolve) => {
-      client.on('state', (state) => {
-        if (state.is === 'ended') resolve(state.code)
-      })
-    })
-    const onOnline = () => client.connect()
-    const onOffline = () => client.networkLost()
-    addEventListener('online', onOnline)
-    addEventListener('offline', onOffline)
-    const page = new ChatPage(client, session)
     try {
-      page.begin((await client.get('/v1/users/me')) as Me)
-      because = ENDINGS[await ended] ?? 'The session has ended. Log in again.'
+      because = await talk(session)
     } catch (error) {
       because = error instanceof Error ? error.message : String(error)
     }
-    removeEventListener('online', onOnline)
-    removeEventListener('offline', onOffline)
-    client.disconnect()
-    page.end()
   }
+}
+
+/** Resolves with why the session has ended. */
+async function talk(session: Session): Promise<string> {
+  const me = await session.me()
+  const client = new ChatClient({ url: location.origin, token: () => session.token(), userId: me.id })
+  const ended = new Promise<string>((resolve) => {
+    client.on('state', (state) => {
+      if (state.is === 'ended') resolve(state.code)
+    })
+  })
+  const over = new AbortController()
+  addEventListener('online', () => client.connect(), { signal: over.signal })
+  addEventListener('offline', () => client.networkLost(), { signal: over.signal })
+  const page = new ChatPage(client, session, me)
+  page.begin()
+  const code = await ended
+  over.abort()
+  client.disconnect()
+  page.end()
+  return ENDINGS[code] ?? 'The session has ended. Log in again.'
 }
 
 void main()

@@ -1,23 +1,24 @@
 /** One message, as it looks; what can be done with it is asked of whoever shows it. */
 import type { ChatMessage } from '../../client/channel-state.js'
 import type { PendingMessage } from '../../client/outbox.js'
+import { avatarOf } from './avatars.js'
 import { badgeOf } from './badges.js'
 import { button, make } from './dom.js'
+import { type ToolActions, toolsOf } from './message-tools.js'
+import type { Me } from './session.js'
 import { type Emotes, emoteOf, nodesOf, timeOf } from './texts.js'
+import type { Translation, Translations } from './translations.js'
 
-export interface RowActions {
-  reply(message: ChatMessage): void
-  edit(message: ChatMessage): void
-  remove(message: ChatMessage): void
-  react(message: ChatMessage, emoji: string, on: boolean): void
+export interface RowActions extends ToolActions {
   goTo(id: string): void
   retry(clientId: string): void
   discard(clientId: string): void
 }
 
 export interface RowContext {
-  readonly me: { readonly id: string; readonly username: string; readonly tier: string }
+  readonly me: Me
   readonly emotes: Emotes
+  readonly translations: Pick<Translations, 'of'>
   readonly actions: RowActions
 }
 
@@ -25,10 +26,8 @@ export interface RowLook {
   /** Right after another one of the same author. */
   readonly follows: boolean
   readonly reacted: ReadonlySet<string>
+  readonly translation: Translation | undefined
 }
-
-const EDIT_WITHIN_MS = 5 * 60_000
-const REACTIONS = ['👍', '❤️', '😂', '🎉', '😮', '🙏']
 
 export function messageRow(message: ChatMessage, look: RowLook, context: RowContext): HTMLElement {
   const { user, is_system_message: isSystem } = message
@@ -40,9 +39,11 @@ export function messageRow(message: ChatMessage, look: RowLook, context: RowCont
   row.classList.toggle('for-me', message.mentions.includes(context.me.id))
   if (message.reply_to !== null) row.append(quoteOf(message.reply_to, context.actions))
   row.append(headOf(message), bodyOf(message, context))
+  if (look.translation !== undefined) row.append(translationOf(look.translation, context))
   const reactions = reactionsOf(message, look.reacted, context.actions)
   if (reactions !== null) row.append(reactions)
-  if (!isSystem) row.append(toolsOf(message, look.reacted, context))
+  const tools = toolsOf(message, { ...look, isTranslated: look.translation !== undefined }, context)
+  if (tools !== null) row.append(tools)
   return row
 }
 
@@ -52,7 +53,7 @@ function headOf({ user, created_at: at }: ChatMessage): HTMLElement {
   if (user === null) return make('p', { class: 'head' }, make('b', { class: 'name', text: 'BlakJaks' }), when)
   const name = make('b', { class: 'name', text: user.username })
   const staff = user.is_admin ? [make('span', { class: 'staff', text: 'Moderator' })] : []
-  return make('p', { class: 'head' }, badgeOf(user.tier), name, ...staff, when)
+  return make('p', { class: 'head' }, avatarOf(user.id, user.username), badgeOf(user.tier), name, ...staff, when)
 }
 
 function bodyOf(message: ChatMessage, { emotes, me }: RowContext): HTMLElement {
@@ -64,6 +65,12 @@ function bodyOf(message: ChatMessage, { emotes, me }: RowContext): HTMLElement {
   if (message.pinned) text.append(' ', make('small', { class: 'edited', text: '📌', title: 'Pinned' }))
   const media = mediaOf(message, emotes)
   return media === null ? text : make('div', { class: 'body' }, ...(message.text === '' ? [] : [text]), media)
+}
+
+function translationOf({ text, language, from }: Translation, { emotes, me }: RowContext): HTMLElement {
+  const said = make('span', {}, ...nodesOf(text, emotes, me.username))
+  said.lang = language
+  return make('p', { class: 'text translation' }, said, make('small', { text: `Translated from ${from}` }))
 }
 
 /** Where it may come from is said by the page's content security policy; what does not load is a link. */
@@ -111,32 +118,6 @@ function reactionsOf(message: ChatMessage, mine: ReadonlySet<string>, actions: R
   return make('div', { class: 'reactions' }, ...chips)
 }
 
-function toolsOf(message: ChatMessage, reacted: ReadonlySet<string>, { me, actions }: RowContext): HTMLElement {
-  const tools = make('div', { class: 'tools' })
-  tools.setAttribute('role', 'group')
-  tools.setAttribute('aria-label', `What to do with the message of ${message.user?.username}`)
-  for (const emoji of REACTIONS) {
-    const on = !reacted.has(emoji)
-    const label = `${on ? 'React with' : 'Take back'} ${emoji}`
-    tools.append(button({ class: 'emoji', text: emoji, label, onclick: () => actions.react(message, emoji, on) }))
-  }
-  tools.append(button({ text: 'Reply', onclick: () => actions.reply(message) }))
-  if (message.user?.id !== me.id) return tools
-  if (Date.now() - Date.parse(message.created_at) < EDIT_WITHIN_MS) {
-    tools.append(button({ text: 'Edit', onclick: () => actions.edit(message) }))
-  }
-  const remove = button({ class: 'danger', text: 'Delete' })
-  remove.addEventListener('click', () => {
-    if (remove.textContent === 'Really?') actions.remove(message)
-    else remove.textContent = 'Really?'
-  })
-  remove.addEventListener('blur', () => {
-    remove.textContent = 'Delete'
-  })
-  tools.append(remove)
-  return tools
-}
-
 /** Something we said that is not in the channel yet. */
 export function pendingRow({ client_id: id, draft, since, state, error }: PendingMessage, context: RowContext) {
   const { me, emotes } = context
@@ -144,8 +125,9 @@ export function pendingRow({ client_id: id, draft, since, state, error }: Pendin
   row.dataset.clientId = id
   row.dataset.state = state
   const when = make('time', { text: timeOf(since) })
+  const name = make('b', { class: 'name', text: me.username })
   row.append(
-    make('p', { class: 'head' }, badgeOf(me.tier), make('b', { class: 'name', text: me.username }), when),
+    make('p', { class: 'head' }, avatarOf(me.id, me.username), badgeOf(me.tier), name, when),
     make('p', { class: 'text' }, ...nodesOf(draft.text, emotes, me.username)),
   )
   if (draft.media?.url !== undefined) row.append(make('p', { class: 'text soft', text: draft.media.url }))

@@ -98,10 +98,11 @@ export class MessagesView {
 
   #row(channel: Channel, message: ChatMessage, follows: boolean, context: RowContext): Shown {
     const reacted = channel.reactedWith(message.id)
-    const look = `${follows} ${[...reacted].join()} ${context.emotes.size}`
+    const translation = context.translations.of(message)
+    const look = `${follows} ${[...reacted].join()} ${context.emotes.size} ${translation !== undefined}`
     const known = this.#shown.get(message.id)
     if (known?.message === message && known.look === look) return known
-    const row = messageRow(message, { follows, reacted }, context)
+    const row = messageRow(message, { follows, reacted, translation }, context)
     if (known?.row.contains(document.activeElement) === true) queueMicrotask(() => row.focus({ preventScroll: true }))
     return { row, message, look }
   }

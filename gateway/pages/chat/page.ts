@@ -3,10 +3,12 @@ import type { Channel } from '../../client/channel.js'
 import type { ChatMessage } from '../../client/channel-state.js'
 import type { ChatClient } from '../../client/chat-client.js'
 import { asChatError, ChatError } from '../../client/errors.js'
+import { avatarOf } from './avatars.js'
 import { badgeOf } from './badges.js'
 import { Banner, ModerationNotice } from './banner.js'
 import { type Category, ChannelListView, type ListedChannel } from './channel-list-view.js'
 import { Composer } from './composer.js'
+import { Deeds } from './deeds.js'
 import { element, make, show } from './dom.js'
 import type { RowActions, RowContext } from './message-row.js'
 import { MessagesView } from './messages-view.js'
@@ -14,6 +16,7 @@ import { PinsView } from './pins-view.js'
 import { Rooms } from './rooms.js'
 import type { Me, Session } from './session.js'
 import type { Emote, Emotes } from './texts.js'
+import { Translations } from './translations.js'
 
 const LIST_EVERY_MS = 30_000
 const FIRST_CHANNEL = 'general'
@@ -22,6 +25,8 @@ const TYPISTS_NAMED_MAX = 3
 const READ_EVERY_MS = 2_000
 /** Pages of history that are read to find a message. */
 const PAGES_SEARCHED_MAX = 10
+/** What the server did not say is asked again. */
+const REACTIONS_AGAIN_MS = 5_000
 
 export class ChatPage {
   readonly #list: ChannelListView
@@ -30,18 +35,23 @@ export class ChatPage {
   readonly #pins: PinsView
   readonly #rooms: Rooms
   readonly #banner = new Banner()
+  readonly #translations: Translations
+  readonly #deeds: Deeds
   readonly #abort = new AbortController()
-  #me: Me = { id: '', username: '', tier: 'standard', is_admin: false }
   #emotes: Emotes = new Map()
   #categories: readonly Category[] = []
   #listTimer: number | undefined
   #readTimer: number | undefined
+  #reactionsAfter = 0
   #isDrawing = false
 
   constructor(
     readonly client: ChatClient,
     readonly session: Session,
+    readonly me: Me,
   ) {
+    this.#translations = new Translations((...asked) => client.request(...asked))
+    this.#deeds = new Deeds(client)
     const changed = (channel: Channel) => this.#changed(channel)
     this.#rooms = new Rooms({ client, changed, back: (missed) => this.#banner.back(missed) })
     this.#list = new ChannelListView(element('channels'), (id) => this.#go(id))
@@ -57,17 +67,17 @@ export class ChatPage {
         },
         edit: async (id, text) => this.#rooms.current?.edit(id, text),
         typing: () => this.#rooms.current?.tellTyping(),
-        lastOfMine: () => this.#rooms.current?.messages.findLast(({ user }) => user?.id === this.#me.id),
+        lastOfMine: () => this.#rooms.current?.messages.findLast(({ user }) => user?.id === this.me.id),
       },
       this.#abort.signal,
     )
   }
 
-  begin(me: Me): void {
+  begin(): void {
     const { signal } = this.#abort
     const notice = new ModerationNotice()
-    this.#me = me
-    element('me').replaceChildren(badgeOf(me.tier), make('b', { text: me.username }))
+    const { id, username, tier } = this.me
+    element('me').replaceChildren(avatarOf(id, username), badgeOf(tier), make('b', { text: username }))
     this.client.on('state', (state) => this.#banner.connection(state))
     this.client.on('moderation', (what) => notice.tell(what))
     this.client.on('mention', () => void this.#readList())
@@ -127,6 +137,14 @@ export class ChatPage {
     this.#drawTyping(channel)
     this.#drawList()
     this.#read()
+    this.#loadReactions(channel)
+  }
+
+  #loadReactions(channel: Channel): void {
+    if (channel.status !== 'live' || Date.now() < this.#reactionsAfter) return
+    channel.loadReactions().catch(() => {
+      this.#reactionsAfter = Date.now() + REACTIONS_AGAIN_MS
+    })
   }
 
   #drawHead(channel: Channel): void {
@@ -140,13 +158,13 @@ export class ChatPage {
     show(present, count > 0)
     present.textContent = `${count.toLocaleString('en-US')} here`
     present.title = sample.join(', ')
-    const isReadOnly = listed?.posting === 'admins' && !this.#me.is_admin
+    const isReadOnly = listed?.posting === 'admins' && !this.me.is_admin
     const closed = channel.closedBecause?.message ?? (isReadOnly ? 'Only moderators write here.' : '')
     this.#composer.close(closed, `Write to ${name}`)
   }
 
   #drawTyping(channel: Channel): void {
-    const others = channel.typing.filter(({ user_id: id }) => id !== this.#me.id).map(({ username }) => username)
+    const others = channel.typing.filter(({ user_id: id }) => id !== this.me.id).map(({ username }) => username)
     const named = others.slice(0, TYPISTS_NAMED_MAX).join(', ')
     const more = others.length > TYPISTS_NAMED_MAX ? ' and others' : ''
     const text = others.length === 0 ? '' : `${named}${more} ${others.length === 1 ? 'is' : 'are'} writing…`
@@ -214,7 +232,7 @@ export class ChatPage {
   }
 
   #context(): RowContext {
-    return { me: this.#me, emotes: this.#emotes, actions: this.#actions }
+    return { me: this.me, emotes: this.#emotes, translations: this.#translations, actions: this.#actions }
   }
 
   readonly #actions: RowActions = {
@@ -222,6 +240,11 @@ export class ChatPage {
     edit: (message) => this.#composer.edit(message),
     remove: (message) => void this.#try(this.#rooms.current?.remove(message.id)),
     react: (message, emoji, on) => void this.#try(this.#react(message, emoji, on)),
+    translate: (message, on) => void this.#try(this.#translate(message, on)),
+    report: (message) => void this.#try(this.#tellOf(this.#deeds.report(message))),
+    pin: (message, on) => void this.#try(this.#deeds.pin(message, on)),
+    takeAway: (message) => void this.#try(this.#deeds.takeAway(message)),
+    timeOut: (message) => void this.#try(this.#tellOf(this.#deeds.timeOut(message))),
     goTo: (id) => void this.#try(this.#goTo(id)),
     retry: (clientId) => this.#rooms.current?.retry(clientId),
     discard: (clientId) => this.#rooms.current?.discard(clientId),
@@ -241,6 +264,17 @@ export class ChatPage {
 
   async #react({ id }: ChatMessage, emoji: string, on: boolean): Promise<void> {
     await this.#rooms.current?.react(id, emoji, on)
+  }
+
+  async #translate(message: ChatMessage, on: boolean): Promise<void> {
+    if (on) await this.#translations.ask(message)
+    else this.#translations.forget(message)
+    this.#messages.draw()
+  }
+
+  async #tellOf(doing: Promise<string | null>): Promise<void> {
+    const done = await doing
+    if (done !== null) this.#banner.tell(done)
   }
 
   async #try(doing: Promise<unknown> | undefined): Promise<void> {

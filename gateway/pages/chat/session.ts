@@ -59,6 +59,11 @@ export class Session {
     return this.tokens.access_token
   }
 
+  /** Rejects with a ChatError. */
+  async me(): Promise<Me> {
+    return (await ask('GET', '/v1/users/me', undefined, await this.token())) as Me
+  }
+
   async end(): Promise<void> {
     await ask('POST', '/v1/auth/logout', undefined, await this.token())
   }
