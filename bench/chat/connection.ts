@@ -1,5 +1,5 @@
 /**
- * One Socket.IO connection to `/social/ws`, spoken by hand over node:net: a fraction of what a real client costs.
+ * One Socket.IO connection to one namespace, spoken by hand over node:net: a fraction of what a real client costs.
  *
  * C1 A connection ends once: `ended` is called once for each `open`, unless `close` came first. C2 Commands are answered
  *    or die with the connection.
@@ -7,11 +7,13 @@
 import { connect, type Socket } from 'node:net'
 import { FrameReader, opcodes, textFrame } from './frames.js'
 
-const NAMESPACE = '/social/ws'
-export const eventPrefix = `42${NAMESPACE},[`
-const ENTERED = `40${NAMESPACE},`
-const REFUSED = `44${NAMESPACE},`
-const ANSWER = `43${NAMESPACE},`
+export type Namespace = '/' | '/social/ws' | '/insights/live'
+const CHAT: Namespace = '/social/ws'
+/** How texts of a namespace begin: all but those of `/` name it. */
+const named = (namespace: Namespace) => (namespace === '/' ? '' : `${namespace},`)
+/** Of an event. */
+export const prefixOf = (namespace: Namespace) => `42${named(namespace)}[`
+export const eventPrefix = prefixOf(CHAT)
 const READ_BUFFER_BYTES = 256 * 1024
 const SWITCHING = 'HTTP/1.1 101 '
 const END_OF_HEAD = '\r\n\r\n'
@@ -42,7 +44,7 @@ export interface Address {
 export interface ConnectionListener {
   /** In the namespace: commands may be given. */
   entered(): void
-  /** A text that begins with `eventPrefix`; the bytes are valid during the call only. */
+  /** A text that begins with the prefix of the namespace; the bytes are valid during the call only. */
   event(bytes: Buffer, start: number, end: number): void
   ended(because: string): void
 }
@@ -60,12 +62,20 @@ export class Connection {
   /** Reads that come are left for {@link resume}. */
   isSlow = false
 
-  constructor(readonly listener: ConnectionListener) {}
+  readonly #name: string
+
+  constructor(
+    readonly listener: ConnectionListener,
+    namespace = CHAT,
+  ) {
+    this.#name = named(namespace)
+  }
 
   get isOpen(): boolean {
     return this.#state === 'open'
   }
 
+  /** Without a token (an empty one) as nobody in particular, where that is let in. */
   open({ host, port, localAddress }: Address, token: string): void {
     this.#state = 'connecting'
     this.#token = token
@@ -88,7 +98,7 @@ export class Connection {
     const id = this.#nextId++
     this.#answers ??= new Map()
     this.#answers.set(id, onAnswer)
-    this.#socket?.write(textFrame(`42${NAMESPACE},${id}${JSON.stringify([event, payload])}`))
+    this.#socket?.write(textFrame(`42${this.#name}${id}${JSON.stringify([event, payload])}`))
   }
 
   /** Goes on reading, if reading was left. */
@@ -112,20 +122,22 @@ export class Connection {
     if (first === ENGINE_MESSAGE && bytes[start + 1] === EVENT) this.listener.event(bytes, start, end)
     else if (first === ENGINE_PING) socket.write(ENGINE_PONG)
     else if (first === ENGINE_OPEN) {
-      socket.write(textFrame(`40${NAMESPACE},${JSON.stringify({ token: this.#token })}`))
+      const auth = this.#token === '' ? '' : JSON.stringify({ token: this.#token })
+      socket.write(textFrame(`40${this.#name}${auth}`))
     } else this.#told(socket, bytes.toString('utf8', start, end))
   }
 
   #told(socket: Socket, text: string): void {
-    if (text.startsWith(ANSWER)) this.#answered(text)
-    else if (text.startsWith(ENTERED)) this.listener.entered()
-    else if (text.startsWith(REFUSED)) this.#end(socket, text.slice(REFUSED.length))
+    if (text.startsWith(`43${this.#name}`)) this.#answered(text)
+    else if (text.startsWith(`40${this.#name}`)) this.listener.entered()
+    else if (text.startsWith(`44${this.#name}`)) this.#end(socket, text.slice(2 + this.#name.length))
     else this.#end(socket, text)
   }
 
   #answered(text: string): void {
-    const open = text.indexOf('[', ANSWER.length)
-    const id = Number(text.slice(ANSWER.length, open))
+    const start = 2 + this.#name.length
+    const open = text.indexOf('[', start)
+    const id = Number(text.slice(start, open))
     const [answer] = JSON.parse(text.slice(open)) as [Told]
     const onAnswer = this.#answers?.get(id)
     this.#answers?.delete(id)
