@@ -121,7 +121,7 @@ export class ChatRetention {
 
   /** A2. False when it was cut short. */
   async #delete(ids: readonly string[]): Promise<boolean> {
-    const { sql } = this.options
+    const { sql, environment } = this.options
     const { rowsMax } = this.#limits
     const messages = sql`unnest(${[...ids]}::text[]) message (id)`
     const parts = [
@@ -145,6 +145,11 @@ export class ChatRetention {
       () => sql`
         delete from chat_report_decisions where (seq, entry) in (
           select seq, entry from chat_report_decisions where message_id = any(${[...ids]}::text[]) limit ${rowsMax})`,
+      // What was reported of it nobody could decide any more.
+      () => sql`
+        update chat_reports set decision = 'deleted', closed_by = 'system', closed_at = ${new Date(environment.now())}
+        where id in (
+          select id from chat_reports where message_id = any(${[...ids]}::text[]) and closed_at is null limit ${rowsMax})`,
       () => sql`delete from actor_images where actor in (select 'message/' || message.id from ${messages})`,
       () => sql`delete from social_messages where id = any(${[...ids]}::text[])`,
     ]

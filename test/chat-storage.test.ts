@@ -295,6 +295,7 @@ t.test(
       old.push(messageId)
       for (const emoji of ['👍', '🎉']) await run(commands.react, { messageId, emoji, isOn: true }, bob)
     }
+    await run(commands.report, { messageId: old[4] ?? '', because: 'nobody has looked' }, ann)
     const last = clock.now()
     clock.set(last + 1)
     const young = await post(ann, 'young')
@@ -356,6 +357,7 @@ t.test(
     await new Promise(setImmediate)
     t.match(due.at(-1), { at: DAY })
     t.same(await ofChat(sql), { ...remaining, images })
+    t.same(await chat.openReports(sql, { limit: 9 }), [], 'nothing waits that nobody can decide')
     const view = await restored(sql, 10)
     t.same(view.latest('general', 10).map(idOf), [young.messageId])
     await next.stop()
