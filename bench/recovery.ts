@@ -1,9 +1,9 @@
 /** `npm run bench:recovery`: how fast a server with a large Postgres starts, how fast a journal is replayed, and memory. */
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import { count } from '../cli/options.js'
+import { inTemporaryFolder } from './data-folder.js'
 import { sampleProcesses } from './load/processes.js'
 import { runPart } from './recovery/part.js'
 import { onPostgres } from './recovery/postgres.js'
@@ -176,12 +176,11 @@ async function bench(folder: string): Promise<Figures> {
   return median
 }
 
-const folder = options.data ?? (await mkdtemp(join(tmpdir(), 'comptroller-bench-')))
-try {
+async function benchAndJudge(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true })
   const missed = missedTargets(await bench(folder))
   for (const target of missed) process.stdout.write(`MISSED: ${target}\n`)
   if (missed.length > 0 && options.targets) process.exitCode = 1
-} finally {
-  if (options.data === undefined) await rm(folder, { recursive: true, force: true })
 }
+
+await (options.data === undefined ? inTemporaryFolder(benchAndJudge) : benchAndJudge(options.data))

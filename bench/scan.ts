@@ -1,12 +1,12 @@
 /** `npm run bench:scan`: durable scans through the real server, from an empty folder to the rows in Postgres. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import pino from 'pino'
 import { count } from '../cli/options.js'
 import { connect, type Sql } from '../persistence/postgres/connection.js'
 import { startEmbeddedPostgres } from '../persistence/postgres/embedded.js'
+import { inTemporaryFolder } from './data-folder.js'
 import { machine } from './scan/machine.js'
 import { type Load, measure, SCANS_PER_MEMBER_MAX } from './scan/measure.js'
 import { type Figures, figuresOf, medianOf, missedTargets, notMeasured, tableOf } from './scan/report.js'
@@ -128,12 +128,11 @@ async function bench(folder: string): Promise<Figures> {
   return median
 }
 
-const folder = options.data ?? (await mkdtemp(join(tmpdir(), 'comptroller-bench-')))
-try {
+async function benchAndJudge(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true })
   const missed = missedTargets(await bench(folder))
   for (const target of missed) process.stdout.write(`MISSED: ${target}\n`)
   if (missed.length > 0 && options.targets) process.exitCode = 1
-} finally {
-  if (options.data === undefined) await rm(folder, { recursive: true, force: true })
 }
+
+await (options.data === undefined ? inTemporaryFolder(benchAndJudge) : benchAndJudge(options.data))

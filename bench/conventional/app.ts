@@ -84,7 +84,7 @@ function tokenOf(request: FastifyRequest): string {
 
 function admit({ body, ip }: FastifyRequest, userId: string): AdmittedScan {
   const parsed = scanRequest.safeParse(body)
-  if (!parsed.success) throw new DomainError('invalid', 'invalid_input', 'The body is not a scan.')
+  if (!parsed.success) throw new DomainError('unprocessable', 'invalid_input', 'The body is not a scan.')
   const code = parseCode(parsed.data.code)
   if (code === null) throw new DomainError('invalid', 'code_malformed', 'A code looks like XXXX-XXXX-XXXX.')
   const quarter = quarterOf(Date.now())

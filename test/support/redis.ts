@@ -1,8 +1,7 @@
 // A real Redis of its own on a free port. Where the machine has none and Debian's packages can be had, it is installed.
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createServer } from 'node:net'
-import { type TestScope, until, within } from './server.js'
+import { execFileSync } from 'node:child_process'
+import { RedisProcess } from '../../bench/redis-process.js'
+import { type TestScope, within } from './server.js'
 
 const INSTALL_TIMEOUT_MS = 180_000
 
@@ -31,56 +30,25 @@ function runs(command: string): boolean {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
-}
-
 /** It keeps its port when it is killed and started again. */
 export class RedisServer {
-  #child: ChildProcess | undefined
-
-  private constructor(
-    readonly command: string,
-    readonly port: number,
-  ) {}
+  private constructor(private readonly redis: RedisProcess) {}
 
   static async started(t: TestScope): Promise<RedisServer> {
-    const redis = new RedisServer(program(), await freePort())
+    const redis = await within('Redis accepts connections', RedisProcess.start(program()))
     t.teardown(() => redis.kill())
-    await redis.start()
-    return redis
+    return new RedisServer(redis)
   }
 
   get url(): string {
-    return `redis://127.0.0.1:${this.port}`
+    return this.redis.url
   }
 
-  async start(): Promise<void> {
-    const memoryOnly = ['--save', '', '--appendonly', 'no']
-    const child = spawn(this.command, ['--port', `${this.port}`, '--bind', '127.0.0.1', ...memoryOnly], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
-    this.#child = child
-    let said = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => {
-      said += text
-    })
-    await until('Redis accepts connections', () => {
-      if (child.exitCode !== null) throw new Error(`redis-server ended:\n${said}`)
-      return said.includes('Ready to accept connections')
-    })
+  start(): Promise<void> {
+    return within('Redis accepts connections', this.redis.start())
   }
 
-  async kill(): Promise<void> {
-    const child = this.#child
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    child.kill('SIGKILL')
-    await within('Redis is gone', once(child, 'exit'))
+  kill(): Promise<void> {
+    return within('Redis is gone', this.redis.kill())
   }
 }

@@ -1,0 +1,80 @@
+/** Part 1: scans, against the conventional stack in both forms and against the ceiling. */
+import type { ContenderName } from './contenders.js'
+import type { Field, Results } from './rounds.js'
+import {
+  BURST_CONNECTIONS,
+  OPEN_CONNECTIONS,
+  type ScanPlan,
+  SUSTAINED_CONNECTIONS,
+  secondsOfScans,
+} from './scan-plan.js'
+import type { OpenLoop, ScanResults } from './scan-results.js'
+import { scanSection } from './scan-section.js'
+import type { Section } from './section.js'
+import { openStage } from './stage.js'
+import { spreadOf } from './statistics.js'
+
+export async function scanPart(folder: string, plan: ScanPlan): Promise<Section> {
+  const stage = await openStage(folder, secondsOfScans(plan))
+  try {
+    return scanSection(await measureScans(stage.field, plan))
+  } finally {
+    await stage.close()
+  }
+}
+
+async function measureScans(field: Field, plan: ScanPlan): Promise<ScanResults> {
+  const { rounds, burstMs, sustainedMs } = plan
+  const asFast = () => null
+  const bursts: Record<number, Results> = {}
+  for (const connections of BURST_CONNECTIONS) {
+    const among = ['ours', 'transaction', 'statement', 'ceiling'] as const
+    const burst = { connections, durationMs: burstMs, ratePerSecond: asFast, among, rounds }
+    bursts[connections] = await field.measure(`burst, ${connections} connections`, burst)
+  }
+  const sustained = await field.measure('sustained', {
+    connections: SUSTAINED_CONNECTIONS,
+    durationMs: sustainedMs,
+    ratePerSecond: asFast,
+    among: ['ours', 'transaction'],
+    rounds,
+  })
+  const saturation = saturationOf(Object.values(bursts))
+  return { plan, bursts, sustained, saturation, open: await measureOpen(field, plan, saturation) }
+}
+
+function saturationOf(bursts: readonly Results[]): Partial<Record<ContenderName, number>> {
+  const best: Partial<Record<ContenderName, number>> = {}
+  for (const burst of bursts) {
+    for (const [key, runs] of Object.entries(burst)) {
+      const name = key as ContenderName
+      best[name] = Math.max(best[name] ?? 0, spreadOf(runs.map(({ perSecond }) => perSecond)).median)
+    }
+  }
+  return best
+}
+
+async function measureOpen(
+  field: Field,
+  { openShares, openMs, rounds }: ScanPlan,
+  saturation: ScanResults['saturation'],
+): Promise<OpenLoop[]> {
+  const open: OpenLoop[] = []
+  for (const [key, shares] of Object.entries(openShares)) {
+    const name = key as ContenderName
+    for (const share of shares) {
+      const ratePerSecond = Math.max(1, Math.round((saturation[name] ?? 0) * share))
+      const what = `open loop, ${ratePerSecond}/s`
+      const among = [name]
+      const run = {
+        connections: OPEN_CONNECTIONS,
+        durationMs: openMs,
+        ratePerSecond: () => ratePerSecond,
+        among,
+        rounds,
+      }
+      open.push({ name, share, ratePerSecond, results: await field.measure(what, run) })
+    }
+  }
+  return open
+}
