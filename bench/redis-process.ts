@@ -33,6 +33,9 @@ export class RedisProcess {
     const args = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no']
     const child = spawn(this.command, args, { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#child = child
+    const end = () => void child.kill('SIGKILL')
+    process.once('exit', end)
+    child.once('exit', () => process.off('exit', end))
     await accepting(child)
   }
 

@@ -1,5 +1,6 @@
 /** Rounds of measurements, one contender after the other, so that a busy minute of the machine meets all of them. */
 import type { Principal } from '../../gateway/http/toolkit/principal.js'
+import type { NamedPids } from '../load/processes.js'
 import type { Mint } from '../scan/stock.js'
 import type { Contender, ContenderName } from './contenders.js'
 import { acquaint, measureRun, type RunFigures } from './run.js'
@@ -49,7 +50,8 @@ export class Field {
         if (name !== 'ceiling') await acquaint(contender, next, needs.get(name) ?? 0)
         const { connections, durationMs } = run
         const load = { connections, durationMs, warmupMs: WARM_UP_MS, ratePerSecond: run.ratePerSecond(name) }
-        const figures = await measureRun(contender, { next, ...load })
+        const bystanders = this.#bystandersOf(name)
+        const figures = await measureRun(contender, { next, bystanders, ...load })
         supply.assertLasted()
         results[name] = [...(results[name] ?? []), figures]
         tell(`${what}, round ${round} of ${rounds}, ${name}`, figures)
@@ -64,6 +66,13 @@ export class Field {
     const rate = ratePerSecond(name) ?? this.rates[name] * HEADROOM
     const scans = (rate * (durationMs + WARM_UP_MS)) / 1_000
     return Math.max(MEMBERS_MIN, Math.ceil(scans / (SCANS_PER_MEMBER_MAX - 1)) + 1)
+  }
+
+  #bystandersOf(active: ContenderName): NamedPids {
+    const others = [...this.contenders.values()].filter(({ name }) => name !== active)
+    return Object.fromEntries(
+      others.flatMap(({ name, pids }) => Object.entries(pids).map(([of, pid]) => [`idle ${name} ${of}`, pid])),
+    )
   }
 
   /** Members nobody has seen yet: in the same hour they could not scan as much again. */

@@ -1,6 +1,6 @@
 /** One measured run: load on one contender, and what came of it. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { sampleProcesses, usageBetween } from '../load/processes.js'
+import { type NamedPids, sampleProcesses, usageBetween } from '../load/processes.js'
 import { nowMicros } from '../load/result.js'
 import { runClosedLoop, runOpenLoop } from '../load/runner.js'
 import { busySeconds } from '../scan/machine.js'
@@ -22,6 +22,8 @@ export interface RunLoad {
   readonly durationMs: number
   /** Requests a second on a fixed schedule; null for as many as are answered. */
   readonly ratePerSecond: number | null
+  /** Processes that are there and have nothing to do: what they use is not the generator's, which started them. */
+  readonly bystanders?: NamedPids
 }
 
 /** Latencies and pauses in milliseconds. */
@@ -50,16 +52,16 @@ export async function measureRun(contender: Contender, load: RunLoad): Promise<R
   const { hostname: host, port } = new URL(contender.url)
   const { connections, warmupMs, durationMs, ratePerSecond } = load
   const common = { host, port: Number(port), connections, next: load.next, warmupMs, durationMs }
-  const begin = sleep(warmupMs).then(() => sample(contender))
+  const begin = sleep(warmupMs).then(() => sample(contender, load.bystanders))
   const result = await (ratePerSecond === null ? runClosedLoop(common) : runOpenLoop({ ...common, ratePerSecond }))
   const endedAt = performance.now()
   const scrapeAtEnd = await scrapeOf(contender)
   const before = await begin
   const drainSeconds = await drain(contender, endedAt)
-  const after = await sample(contender)
+  const after = await sample(contender, load.bystanders)
   const usage = before.processes && after.processes && usageBetween(before.processes, after.processes)
-  const used = Object.entries(usage ?? {})
-  const ours = used.reduce((sum, [, process]) => sum + (process?.cpuSeconds ?? Number.NaN), 0)
+  const used = processNames.flatMap((name) => (usage?.[name] ? [[name, usage[name].cpuSeconds] as const] : []))
+  const ours = used.reduce((sum, [, cpuSeconds]) => sum + cpuSeconds, usage === null ? Number.NaN : 0)
   const busy = (after.busySeconds ?? Number.NaN) - (before.busySeconds ?? Number.NaN)
   return {
     perSecond: result.ok / result.seconds,
@@ -69,7 +71,7 @@ export async function measureRun(contender: Contender, load: RunLoad): Promise<R
     p99Ms: result.p99 / 1_000,
     p999Ms: result.p999 / 1_000,
     failed: result.requests - result.ok,
-    cpuMicros: Object.fromEntries(used.map(([name, p]) => [name, ((p?.cpuSeconds ?? Number.NaN) * 1e6) / result.ok])),
+    cpuMicros: Object.fromEntries(used.map(([name, cpuSeconds]) => [name, (cpuSeconds * 1e6) / result.ok])),
     decision: decisionsBetween(before.scrape, scrapeAtEnd),
     longestPauseMs: await longestPauseMs(contender.pids.server ?? 0, before.epochMs, after.epochMs),
     othersCores: (busy - ours) / ((after.atMicros - before.atMicros) / 1e6),
@@ -85,10 +87,10 @@ export async function acquaint({ url }: Contender, next: Requests, requests: num
   if (ok < requests) throw new Error(`${url}: of ${requests} first scans ${ok} were accepted`)
 }
 
-async function sample(contender: Contender) {
+async function sample(contender: Contender, bystanders: NamedPids = {}) {
   return {
     scrape: await scrapeOf(contender),
-    processes: sampleProcesses({ ...contender.pids, generator: process.pid }),
+    processes: sampleProcesses({ ...bystanders, ...contender.pids, generator: process.pid }),
     busySeconds: busySeconds(),
     atMicros: nowMicros(),
     epochMs: Date.now(),

@@ -43,6 +43,9 @@ export class ServerProcess {
       env: { ...environmentOf(dataDirectory), ...settings },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
+    const end = () => void child.kill('SIGKILL')
+    process.once('exit', end)
+    child.once('exit', () => process.off('exit', end))
     const deadline = startedAt + READY_TIMEOUT_MS
     const url = await announcedUrl(child)
     while (!(await isReady(url))) {
