@@ -1,4 +1,4 @@
-/** A gateway: a process that serves the sockets of the chat for an engine elsewhere. It keeps nothing. */
+/** A gateway: a process that serves sockets for an engine elsewhere. It keeps nothing. */
 import { randomUUID } from 'node:crypto'
 import { decodeJwt } from 'jose'
 import type { Logger } from 'pino'
@@ -6,18 +6,23 @@ import { collectDefaultMetrics, Registry } from 'prom-client'
 import { z } from 'zod'
 import { createBlakjaks } from './actors/programs/blakjaks/program.js'
 import { exposeGauges } from './core-metrics.js'
-import { type TurnRecord, unpack } from './engine/record.js'
+import { unpack } from './engine/record.js'
 import { environment } from './environment.js'
 import { Tokens } from './gateway/auth/tokens.js'
+import { receiptSchema } from './gateway/bus/attendance-messages.js'
+import { AttendanceReports } from './gateway/bus/attendance-reports.js'
 import { FactFeed } from './gateway/bus/fact-feed.js'
 import { BusRedis } from './gateway/bus/redis.js'
 import { RemoteEngine } from './gateway/bus/remote-engine.js'
 import { RemoteKeys } from './gateway/bus/remote-keys.js'
+import type { Tiding } from './gateway/bus/tidings.js'
 import { channelNames } from './gateway/bus/wire.js'
 import { Chat } from './gateway/chat.js'
 import { ClientAddresses } from './gateway/http/toolkit/client-address.js'
 import { createHttpServer } from './gateway/http/toolkit/server.js'
-import { attachChat } from './gateway/sockets/chat-server.js'
+import { LiveEvents } from './gateway/live-events.js'
+import { attachGatewaySockets } from './gateway/sockets/gateway-sockets.js'
+import { scanInput } from './gateway/sockets/scan-in.js'
 import { PRODUCT, TOKEN_AUDIENCE, VERSION } from './product.js'
 import { rateLimits } from './rate-limits.js'
 import type { Settings } from './settings.js'
@@ -42,8 +47,9 @@ export async function startGateway(settings: Settings & { REDIS_URL: string }, l
   collectDefaultMetrics({ register: registry })
   const redis = new BusRedis(settings.REDIS_URL, log)
   const names = channelNames(settings.REDIS_PREFIX)
+  const gateway = randomUUID()
   const engine: RemoteEngine = new RemoteEngine({
-    ...{ redis, names, environment, gateway: randomUUID() },
+    ...{ redis, names, environment, gateway },
     reached: (run, seq) => feed.reached(run, seq),
   })
   const keys = new RemoteKeys()
@@ -55,6 +61,14 @@ export async function startGateway(settings: Settings & { REDIS_URL: string }, l
       .nullable()
       .parse(await engine.call('chat.cold_number', { channelId, offset }))
   const chat = new Chat(engine, program, environment.newId, coldNumberAt)
+  const liveEvents = new LiveEvents({
+    ...{ engine, program, playbackTemplate: settings.HLS_URL_TEMPLATE },
+    ended: noArchive,
+  })
+  const attendance = new AttendanceReports({
+    environment,
+    report: async (report) => receiptSchema.parse(await engine.call('attendance', { gateway, ...report })),
+  })
   const tokens = new Tokens({
     keys,
     signer: noSigner,
@@ -69,6 +83,7 @@ export async function startGateway(settings: Settings & { REDIS_URL: string }, l
     ...(redis.isReady ? [] : ['Redis cannot be reached']),
     ...(feed.hearsEngine ? [] : ['nothing is heard of the engine']),
     ...(keys.areKnown ? [] : ['the keys of tokens are not known yet']),
+    ...(sockets.insightsAreKnown ? [] : ['what dashboards show is not known yet']),
   ]
   const http = createHttpServer({
     info: { title: `${PRODUCT} gateway`, version: VERSION },
@@ -81,8 +96,17 @@ export async function startGateway(settings: Settings & { REDIS_URL: string }, l
     rateLimitLoopback: settings.RATE_LIMIT_LOOPBACK,
   })
   const clients = new ClientAddresses(settings.TRUSTED_PROXIES)
-  const sockets = attachChat({
-    ...{ environment, chat, log, app: http.app, metrics: registry },
+  const sockets = attachGatewaySockets({
+    ...{ environment, chat, liveEvents, attendance, log, app: http.app, metrics: registry },
+    milestones: program.rules.milestones,
+    engine: {
+      load: () => engine.call('insights.state', {}),
+      sayWatched: () => engine.call('insights.watched', {}),
+      share: (userId) => engine.call('personal.share', { userId }),
+      keep: (userIds) => engine.call('personal.keep', { userIds }),
+    },
+    parseScan: scanInput,
+    submitScan: (who, scan, { ip }) => engine.call('scan.submit', { who, scan, ip }),
     authenticate: async (token) => {
       const principal = await tokens.verifyAccess(token)
       return { principal, expiresAtMs: (decodeJwt(token).exp ?? 0) * 1_000 }
@@ -100,14 +124,18 @@ export async function startGateway(settings: Settings & { REDIS_URL: string }, l
   const feed = new FactFeed({
     ...{ environment, log },
     missed: async (run, seq) => missedSchema.parse(await engine.call('facts.missed', { run, seq })),
-    publish: (bytes) => sockets.publish(unpack<TurnRecord['facts']>(bytes)),
+    publish: (bytes) => sockets.take(unpack<Tiding[]>(bytes)),
     resync: (because) => {
       log.warn({ because }, 'clients are sent away to come back with their positions')
+      sockets.begin()
       sockets.dismissAll()
     },
-    onRun: keeping.now,
+    onRun: () => {
+      keeping.now()
+      sockets.begin()
+    },
   })
-  sockets.namespace.on('facts', (...told: unknown[]) => {
+  sockets.chatNamespace.on('facts', (...told: unknown[]) => {
     const parsed = factsSchema.safeParse(told)
     if (parsed.success) feed.take(...parsed.data)
     else log.error({ err: parsed.error }, 'facts from Redis could not be read')
@@ -126,6 +154,7 @@ export async function startGateway(settings: Settings & { REDIS_URL: string }, l
   }
 }
 
+const noArchive = () => Promise.reject(new Error('a gateway reads no archive'))
 const noSigner = { sign: () => Promise.reject(new Error('a gateway issues no tokens')) }
 
 /** Asks for the keys of tokens now and then, and again soon after it failed. */

@@ -5,8 +5,6 @@ import { join } from 'node:path'
 import { decodeJwt } from 'jose'
 import type { Logger } from 'pino'
 import { Registry } from 'prom-client'
-import { z } from 'zod'
-import { scanRequest } from './actors/user/scan.js'
 import { openBus } from './bus.js'
 import { type ChatDrivers, exposeChatDrivers, openChatDrivers, socialPort } from './chat-drivers.js'
 import { type Core, type CorePorts, openCore } from './core.js'
@@ -32,7 +30,7 @@ import { chatRoutes } from './gateway/http/chat-routes.js'
 import { codeRoutes } from './gateway/http/codes.js'
 import { createMailing } from './gateway/http/mailing.js'
 import { payoutMails } from './gateway/http/payout-mails.js'
-import { scanRoutes, submitScan } from './gateway/http/scans.js'
+import { scanRoutes } from './gateway/http/scans.js'
 import { socketDocsRoutes } from './gateway/http/socket-docs.js'
 import { ClientAddresses } from './gateway/http/toolkit/client-address.js'
 import { createHttpServer } from './gateway/http/toolkit/server.js'
@@ -46,6 +44,7 @@ import { servePages } from './gateway/pages/index.js'
 import type { PayoutsPort } from './gateway/payouts-port.js'
 import { poolStates } from './gateway/pool-states.js'
 import type { ParkedRowsPort, Services } from './gateway/services.js'
+import { scanInput, submitSocketScan } from './gateway/sockets/scan-in.js'
 import { ScanVelocity } from './gateway/sockets/scan-velocity.js'
 import { attachSockets } from './gateway/sockets/sockets.js'
 import { openPayouts, type Payouts } from './payouts.js'
@@ -159,9 +158,8 @@ async function serve(
     checkSession: async (principal) => {
       await core.shard.query(core.program.queries.session, principal)
     },
-    parseScan: socketScan,
-    submitScan: (principal, { idempotency_key: idempotencyKey, ...scan }, { ip }) =>
-      submitScan(services, principal, scan, { ip, idempotencyKey }),
+    parseScan: scanInput,
+    submitScan: (principal, scan, { ip }) => submitSocketScan(services, principal, scan, ip),
     chat: services.chat,
     liveEvents: services.social.live,
     clientOf: (res, req) => clients.ofRequest(res, req),
@@ -175,11 +173,13 @@ async function serve(
     limits: { backpressureBytesMax: settings.SOCKET_BACKPRESSURE_BYTES_MAX },
     limitLoopback: rateLimitLoopback,
     allowedOrigins: settings.ALLOWED_ORIGINS,
-    ...(bus === null ? {} : { chatAdapter: bus.chatAdapter }),
+    ...(bus === null
+      ? {}
+      : { chatAdapter: bus.chatAdapter, attendance: bus.attendance, tellGateways: bus.tellGateways }),
   })
   servePages(http.app, Object.values(core.program.rules.chat.mediaHosts).flat())
   core.shard.subscribe((record) => sockets.publish(record))
-  bus?.serve(sockets.chatNamespace)
+  bus?.serve(sockets)
   core.shard.subscribe(payoutMails(services, mailing, settings.ADMIN_EMAIL))
   exposeGauges(metrics, core, services)
   exposeChatDrivers(metrics, drivers)
@@ -212,13 +212,6 @@ async function serve(
     },
   }
 }
-
-const socketScan = scanRequest.extend({
-  idempotency_key: z
-    .string()
-    .regex(/^[\x21-\x7e]{1,128}$/)
-    .optional(),
-})
 
 function readiness(core: Core, stopping: boolean, ofPayouts: () => readonly string[]) {
   const reasons: string[] = []

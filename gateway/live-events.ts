@@ -39,6 +39,12 @@ export class LiveEvents {
     return engine.query(this.#queries.events, { eventIds: await engine.query(this.#queries.programme, {}) })
   }
 
+  /** One that is scheduled or live; null when there is none. */
+  async find(eventId: string): Promise<LiveEventRow | null> {
+    const [row = null] = await this.options.engine.query(this.#queries.events, { eventIds: [eventId] })
+    return row
+  }
+
   /** Throws `event_unknown`, `event_over`, `tier_too_low`. */
   watchable(userId: string, eventId: string): Promise<LiveEventRow> {
     return this.options.engine.query(this.#queries.watchable, { userId, eventId })

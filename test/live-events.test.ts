@@ -8,6 +8,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { type LiveEventProfile, liveEventChanged, liveReminderDue } from '../actors/live-event/facts.js'
 import type { Principal } from '../engine/command.js'
+import { nobodyElsewhere } from '../gateway/sockets/attendance.js'
 import { Audiences } from '../gateway/sockets/viewers.js'
 import { startChat } from './support/chat.js'
 import { HOUR, MINUTE, uuid } from './support/loyalty.js'
@@ -293,9 +294,10 @@ t.test(
     const told: [number, number, number][] = []
     const reported: [number, number, number][] = []
     const from = time.now()
-    const audiences = new Audiences(time, {
+    const audiences = new Audiences(time, nobodyElsewhere, {
       tell: (_, count, peak) => told.push([time.now() - from, count, peak]),
       report: (_, viewers, peak) => reported.push([time.now() - from, viewers, peak]),
+      watchedElsewhere: () => {},
     })
     const audience = audiences.of(scheduled)
     audience.enter('early', 'socket')

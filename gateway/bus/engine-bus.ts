@@ -1,19 +1,20 @@
 /**
  * The engine's side of the bus: it answers its gateways and tells them what became true.
  *
- * G1 Facts leave in record order, once durable, in numbered batches of one run of the engine; an answer leaves after the
- *    facts it may have seen. X1 Redis delivers at most once: the last batches are kept for gateways that missed some,
- *    and a beat tells how far the numbers are. B1 Requests under way, batches kept and their sizes are bounded.
+ * G1 Facts, and what else there is to tell, leave in the order of records, once durable, in numbered batches of one run
+ *    of the engine; an answer leaves after what it may have seen. X1 Redis delivers at most once: the last batches are
+ *    kept for gateways that missed some, and a beat tells how far the numbers are. B1 Requests under way, batches kept
+ *    and their sizes are bounded.
  */
 import type { z } from 'zod'
 import { anonymous, type Command, type Query } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
-import type { Fact } from '../../engine/fact.js'
 import { overloaded } from '../../engine/outcome.js'
 import { pack, type TurnRecord } from '../../engine/record.js'
 import type { EnginePort } from '../engine-port.js'
 import { FactLog } from './fact-log.js'
 import type { BusRedis } from './redis.js'
+import type { Tiding } from './tidings.js'
 import {
   type BusLog,
   type BusReply,
@@ -26,7 +27,7 @@ import {
 
 const REQUESTS_UNDER_WAY_MAX = 20_000
 const KEPT_BYTES_MAX = 32 * 1024 * 1024
-const FACTS_PER_BATCH_MAX = 500
+const TIDINGS_PER_BATCH_MAX = 500
 export const BEAT_INTERVAL_MS = 1_000
 
 /** A query gateways may ask, with what its arguments must be. */
@@ -58,7 +59,7 @@ export class EngineBus {
   readonly #queries: ReadonlyMap<string, RemoteQuery>
   readonly #kept = new FactLog(KEPT_BYTES_MAX)
   readonly #beats: NodeJS.Timeout
-  #untold: Fact[] = []
+  #untold: Tiding[] = []
   #underWay = 0
 
   constructor(options: EngineBusOptions) {
@@ -72,12 +73,13 @@ export class EngineBus {
 
   /** Tells gateways of a durable record. */
   publish({ facts }: TurnRecord): void {
-    for (const fact of facts) {
-      if (!this.#options.facts.has(fact.type)) continue
-      this.#untold.push(fact)
-      if (this.#untold.length === 1) queueMicrotask(() => this.#flush())
-      if (this.#untold.length >= FACTS_PER_BATCH_MAX) this.#flush()
-    }
+    for (const fact of facts) if (this.#options.facts.has(fact.type)) this.tell({ kind: 'fact', fact })
+  }
+
+  tell(tiding: Tiding): void {
+    this.#untold.push(tiding)
+    if (this.#untold.length === 1) queueMicrotask(() => this.#flush())
+    if (this.#untold.length >= TIDINGS_PER_BATCH_MAX) this.#flush()
   }
 
   beat(): void {

@@ -14,7 +14,7 @@ export function channelNames(prefix: string) {
 }
 export type ChannelNames = ReturnType<typeof channelNames>
 
-const principalSchema = z.object({
+export const principalSchema = z.object({
   role: z.enum(['public', 'member', 'admin', 'system']),
   userId: z.string(),
   sessionId: z.string(),
@@ -87,7 +87,7 @@ export function engineUnavailable(): DomainError {
   })
 }
 
-/** It may have been carried out: a repeat with the same `client_id` is safe. */
+/** It may have been carried out: a repeat with the same `client_id` or `idempotency_key` is safe. */
 export function outcomeUnknown(): DomainError {
   return new DomainError(
     'unavailable',

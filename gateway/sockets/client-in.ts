@@ -38,6 +38,8 @@ export type Command = (payload: unknown) => unknown
 export type Commands = ReadonlyMap<string, Command>
 
 export interface HandshakeOptions {
+  /** Rejects while there is nothing to be told here. */
+  readonly ready?: () => Promise<void>
   readonly authenticate: (token: string, context: { readonly ip: string }) => Authenticated | Promise<Authenticated>
   readonly checkSession: (principal: Authenticated['principal']) => Promise<void>
   readonly members: Members
@@ -62,6 +64,7 @@ export function handshake(options: HandshakeOptions, publicMayEnter: boolean) {
 
 async function admit(socket: ServerSocket, options: HandshakeOptions, publicMayEnter: boolean): Promise<void> {
   const { token } = parse(handshakeSchema, socket.handshake.auth)
+  await options.ready?.()
   if (token === undefined || token === null || token === '') {
     if (publicMayEnter) return
     throw new DomainError('unauthorized', 'unauthorized', 'This namespace needs a token.', { field: 'token' })

@@ -22,13 +22,13 @@ export interface Entry<Event extends string = string, Data extends object = obje
   readonly data: Data & Position
 }
 
-interface Counter extends Position {
+export interface Counter extends Position {
   readonly name: 'scans'
   readonly value: number
   readonly at: string
 }
 
-interface Velocity extends Position {
+export interface Velocity extends Position {
   readonly scans_per_minute: number
   readonly peak_today: number
   readonly at: string

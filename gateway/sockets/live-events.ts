@@ -12,6 +12,7 @@ import { DomainError } from '../../engine/errors.js'
 import type { TurnRecord } from '../../engine/record.js'
 import type { Environment } from '../../engine/store.js'
 import type { LiveEvents } from '../live-events.js'
+import { type Attendance, nobodyElsewhere } from './attendance.js'
 import { type Command, type Commands, parse } from './client-in.js'
 import type { ServerSocket, SocketNamespace } from './client-out.js'
 import { onEvent } from './live-event-schemas.js'
@@ -39,6 +40,10 @@ export interface LiveEventSocketsOptions {
   readonly metrics: SocketMetrics
   readonly log: SocketLog
   readonly limits?: LiveEventLimits
+  /** Who watches in other processes. */
+  readonly attendance?: Attendance
+  /** This process tells the core how many watch, over all processes. */
+  readonly tellsCore: boolean
 }
 
 type Told = ReturnType<typeof liveEventChanged.make> | ReturnType<typeof liveReminderDue.make> | RightsFact
@@ -60,9 +65,13 @@ export class LiveEventSockets {
   constructor(options: LiveEventSocketsOptions) {
     this.#options = options
     this.#limits = options.limits ?? defaultLiveEventLimits
-    this.#audiences = new Audiences(options.environment, {
+    const { environment, attendance = nobodyElsewhere, tellsCore } = options
+    this.#audiences = new Audiences(environment, attendance, {
       tell: (event, count, peak) => this.#emit(roomOf(event), 'viewers', { event, count, peak }),
-      report: (eventId, viewers, peak) => this.#report(eventId, viewers, peak),
+      report: tellsCore ? (eventId, viewers, peak) => this.#report(eventId, viewers, peak) : null,
+      watchedElsewhere: (eventId) => {
+        if (tellsCore) void this.#adopt(eventId)
+      },
     })
     this.#rights = new RightsWatch({
       environment: options.environment,
@@ -77,7 +86,8 @@ export class LiveEventSockets {
 
   /** After a start nobody watches yet, whatever was counted before. */
   begin(): void {
-    const { live, log } = this.#options
+    const { live, log, tellsCore } = this.#options
+    if (!tellsCore) return
     live.current().then(
       (rows) => {
         for (const row of rows) if (row.viewers > 0) this.#audiences.of(row).report.touch()
@@ -93,7 +103,7 @@ export class LiveEventSockets {
   }
 
   /** Tells everybody concerned of a durable record. */
-  publish({ facts }: TurnRecord): void {
+  publish({ facts }: Pick<TurnRecord, 'facts'>): void {
     for (const fact of facts as readonly Told[]) {
       switch (fact.type) {
         case 'live.event_changed':
@@ -151,6 +161,18 @@ export class LiveEventSockets {
     throw new DomainError('unavailable', 'busy', 'This event changes too fast to be watched now.', {
       retryAfterMs: 1_000,
     })
+  }
+
+  /** An event that nobody watches here, but somebody elsewhere. */
+  async #adopt(eventId: string): Promise<void> {
+    const { live, log } = this.#options
+    try {
+      let row = await live.find(eventId)
+      while (row !== null && (this.#versions.get(eventId) ?? 0) > row.version) row = await live.find(eventId)
+      if (row !== null && !this.#isStopped) this.#audiences.of(row).counted()
+    } catch (error) {
+      log.error({ err: error, eventId }, 'an event that is watched elsewhere is not known; it is counted later')
+    }
   }
 
   #unwatch(socket: ServerSocket, userId: string, eventId: string) {

@@ -1,21 +1,33 @@
 /**
- * The event streams of the members who are here, and of those who left not long ago.
+ * The event streams of the members who are here or at a gateway, and of those who left not long ago.
  *
  * X1 A stream that was forgotten and begun anew has an epoch of its own, so that an old offset is never mistaken for a
  *    new one. B1 Streams of members who are here are bounded by their connections, the others by a limit; the one whose
- *    member left first is forgotten first.
+ *    member left first is forgotten first. Gateways ask for the streams of their members to be kept, and are told of
+ *    those that could not be.
  */
 import { LRUCache } from 'lru-cache'
-import { Stream } from './stream.js'
+import { type KeptStream, Stream } from './stream.js'
 
-interface Attended<Event> {
+/** A stream that a socket follows, until it leaves. */
+export interface Followed<Event> {
+  readonly stream: Stream<Event> | Promise<Stream<Event>>
+  readonly leave: () => void
+}
+
+interface Known<Event> {
   readonly stream: Stream<Event>
+  /** Gateways are told of its events. */
+  isShared: boolean
+}
+
+interface Attended<Event> extends Known<Event> {
   sockets: number
 }
 
 export class PersonalStreams<Event> {
   readonly #present = new Map<string, Attended<Event>>()
-  readonly #absent: LRUCache<string, Stream<Event>>
+  readonly #absent: LRUCache<string, Known<Event>>
   #begun = 0
 
   constructor(
@@ -38,7 +50,7 @@ export class PersonalStreams<Event> {
   enter(userId: string): Stream<Event> {
     let attended = this.#present.get(userId)
     if (attended === undefined) {
-      attended = { stream: this.#absent.get(userId) ?? this.#begin(), sockets: 0 }
+      attended = { ...(this.#absent.get(userId) ?? this.#begin()), sockets: 0 }
       this.#absent.delete(userId)
       this.#present.set(userId, attended)
     }
@@ -52,19 +64,36 @@ export class PersonalStreams<Event> {
     attended.sockets -= 1
     if (attended.sockets > 0) return
     this.#present.delete(userId)
-    this.#absent.set(userId, attended.stream)
+    const { stream, isShared } = attended
+    this.#absent.set(userId, { stream, isShared })
   }
 
-  /** The stream to append to, if the member is or was here; `present` tells whether someone listens now. */
-  find(userId: string): { readonly stream: Stream<Event>; readonly present: boolean } | undefined {
+  /** A gateway follows the stream, as it is now, from here on. */
+  share(userId: string): KeptStream<Event> {
+    let known = this.#present.get(userId) ?? this.#absent.get(userId)
+    if (known === undefined) {
+      known = this.#begin()
+      this.#absent.set(userId, known)
+    }
+    known.isShared = true
+    return known.stream.kept
+  }
+
+  /** Keeps streams that gateways follow from being forgotten for a while; those of the members returned already are. */
+  keep(userIds: readonly string[]): string[] {
+    return userIds.filter((userId) => !(this.#present.get(userId) ?? this.#absent.get(userId))?.isShared)
+  }
+
+  /** The stream to append to, if the member is or was here; `present` tells whether someone listens here now. */
+  find(userId: string): (Known<Event> & { readonly present: boolean }) | undefined {
     const attended = this.#present.get(userId)
-    if (attended !== undefined) return { stream: attended.stream, present: true }
-    const stream = this.#absent.peek(userId) // being written to is no reason to be kept longer
-    return stream === undefined ? undefined : { stream, present: false }
+    if (attended !== undefined) return { ...attended, present: true }
+    const known = this.#absent.peek(userId) // being written to is no reason to be kept longer
+    return known === undefined ? undefined : { ...known, present: false }
   }
 
-  #begin(): Stream<Event> {
+  #begin(): Known<Event> {
     this.#begun += 1
-    return new Stream(`${this.epoch}-${this.#begun}`, this.eventsKept)
+    return { stream: new Stream(`${this.epoch}-${this.#begun}`, this.eventsKept), isShared: false }
   }
 }

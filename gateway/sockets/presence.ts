@@ -1,39 +1,60 @@
 /**
- * Who is in which channel here, by member however many sockets they have. Never journaled; told at most once in
- * `PRESENCE_INTERVAL_MS` a channel while somebody is in it, and when it has become empty.
+ * Who is in which channel, by member however many sockets they have. Never journaled; told at most once in
+ * `PRESENCE_INTERVAL_MS` a channel, while somebody is in it here.
  */
 import type { Environment } from '../../engine/store.js'
+import type { Attendance, SharedRooms } from './attendance.js'
 import { Coalescer } from './coalescer.js'
 
 const PRESENCE_INTERVAL_MS = 2_000
 export const SAMPLE_MAX = 20
 
-interface Attendance {
+interface ChannelAttendance {
   readonly members: Map<string, { readonly username: string; sockets: number }>
   readonly tell: Coalescer
 }
 
+export interface PresenceOptions {
+  readonly environment: Pick<Environment, 'now' | 'wakeAt'>
+  readonly attendance: Attendance
+  /** Tells those who are in the channel here. */
+  readonly tell: (channelId: string) => void
+}
+
 export class Presence {
-  readonly #channels = new Map<string, Attendance>()
+  readonly #options: PresenceOptions
+  readonly #channels = new Map<string, ChannelAttendance>()
+  readonly #shared: SharedRooms
 
-  constructor(
-    readonly environment: Pick<Environment, 'now' | 'wakeAt'>,
-    readonly tell: (channelId: string, count: number, sample: string[]) => void,
-  ) {}
+  constructor(options: PresenceOptions) {
+    this.#options = options
+    this.#shared = options.attendance.share('channel', {
+      rooms: () => this.#channels.keys(),
+      members: (channelId) => this.#named(channelId),
+      has: (channelId, userId) => this.#channels.get(channelId)?.members.has(userId) ?? false,
+      count: (channelId) => this.here(channelId),
+      changed: (channelId) => this.#channels.get(channelId)?.tell.touch(),
+    })
+  }
 
-  count(channelId: string): number {
+  /** How many are in a channel in this process. */
+  here(channelId: string): number {
     return this.#channels.get(channelId)?.members.size ?? 0
   }
 
-  /** Some of those who are there. */
+  /** Over all processes. */
+  count(channelId: string): number {
+    return this.#shared.count(channelId)
+  }
+
+  /** Some of those who are there, whoever is here first. */
   sample(channelId: string): string[] {
-    const members = this.#channels.get(channelId)?.members.values() ?? []
-    const sample: string[] = []
-    for (const { username } of members) {
-      if (sample.length >= SAMPLE_MAX) break
-      sample.push(username)
+    const sample = new Set<string>()
+    for (const [, username] of this.#named(channelId)) {
+      if (sample.size >= SAMPLE_MAX) break
+      sample.add(username)
     }
-    return sample
+    return [...new Set([...sample, ...this.#shared.sample(channelId)])].slice(0, SAMPLE_MAX)
   }
 
   /** Returns whether that is news, of which everybody in the channel will be told. */
@@ -45,6 +66,7 @@ export class Presence {
       return false
     }
     members.set(userId, { username, sockets: 1 })
+    this.#shared.entered(channelId, userId, username)
     tell.touch()
     return true
   }
@@ -56,35 +78,32 @@ export class Presence {
     known.sockets -= 1
     if (known.sockets > 0) return
     attendance.members.delete(userId)
-    if (attendance.members.size > 0) {
-      attendance.tell.touch()
-      return
+    if (attendance.members.size > 0) attendance.tell.touch()
+    else {
+      attendance.tell.stop()
+      this.#channels.delete(channelId)
     }
-    attendance.tell.stop()
-    this.#channels.delete(channelId)
-    this.tell(channelId, 0, [])
-  }
-
-  /** Elsewhere somebody came or went: those who are here are told. */
-  touch(channelId: string): void {
-    this.#channels.get(channelId)?.tell.touch()
+    this.#shared.left(channelId, userId)
   }
 
   stop(): void {
     for (const { tell } of this.#channels.values()) tell.stop()
   }
 
-  #attendance(channelId: string): Attendance {
+  *#named(channelId: string): Iterable<readonly [string, string]> {
+    for (const [userId, { username }] of this.#channels.get(channelId)?.members ?? []) yield [userId, username]
+  }
+
+  #attendance(channelId: string): ChannelAttendance {
     let attendance = this.#channels.get(channelId)
     if (attendance === undefined) {
-      const tell = new Coalescer(PRESENCE_INTERVAL_MS, this.environment, () => this.#tell(channelId))
-      attendance = { members: new Map(), tell }
+      const { environment, tell } = this.#options
+      attendance = {
+        members: new Map(),
+        tell: new Coalescer(PRESENCE_INTERVAL_MS, environment, () => tell(channelId)),
+      }
       this.#channels.set(channelId, attendance)
     }
     return attendance
-  }
-
-  #tell(channelId: string): void {
-    this.tell(channelId, this.count(channelId), this.sample(channelId))
   }
 }

@@ -6,11 +6,40 @@ const KEPT_SECONDS = 300
 const WINDOW_SECONDS = 60
 const DAY_SECONDS = 86_400
 
+/** As it travels to another process. */
+export interface KeptVelocity {
+  /** The last second; null when nothing was counted yet. */
+  readonly second: number | null
+  readonly perMinute: number
+  readonly peak: number
+  /** Of the last seconds, oldest first; the last is {@link second}. */
+  readonly counts: readonly number[]
+}
+
 export class ScanVelocity {
   readonly #counts = new Uint32Array(KEPT_SECONDS)
   #second = Number.NEGATIVE_INFINITY
   #perMinute = 0
   #peak = 0
+
+  static restored({ second, perMinute, peak, counts }: KeptVelocity): ScanVelocity {
+    const velocity = new ScanVelocity()
+    if (second === null) return velocity
+    velocity.#second = second
+    velocity.#perMinute = perMinute
+    velocity.#peak = peak
+    for (const [index, count] of counts.entries()) {
+      velocity.#counts[(second - counts.length + 1 + index) % KEPT_SECONDS] = count
+    }
+    return velocity
+  }
+
+  get kept(): KeptVelocity {
+    const last = this.#second
+    if (last === Number.NEGATIVE_INFINITY) return { second: null, perMinute: 0, peak: this.#peak, counts: [] }
+    const counts = Array.from({ length: KEPT_SECONDS }, (_, index) => this.#at(last - KEPT_SECONDS + 1 + index))
+    return { second: last, perMinute: this.#perMinute, peak: this.#peak, counts }
+  }
 
   /** Counts scans accepted at a time in milliseconds since 1970; times more than five minutes old are left out. */
   add(atMs: number, scans = 1): void {

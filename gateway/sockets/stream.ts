@@ -12,6 +12,12 @@ export interface Position {
   readonly offset: number
 }
 
+/** A stream as it travels to another process. */
+export interface KeptStream<Event> extends Position {
+  /** The last ones, oldest first. */
+  readonly events: readonly Event[]
+}
+
 export class Stream<Event> {
   readonly #kept: Event[] = []
   #offset = 0
@@ -21,6 +27,19 @@ export class Stream<Event> {
     readonly keptMax: number,
   ) {
     assert(keptMax > 0, 'a stream keeps at least one event')
+  }
+
+  /** A copy of one elsewhere that keeps as many. */
+  static restored<Event>({ epoch, offset, events }: KeptStream<Event>, keptMax: number): Stream<Event> {
+    const stream = new Stream<Event>(epoch, keptMax)
+    assert(events.length === Math.min(offset, keptMax), 'nothing that a stream keeps is missing')
+    stream.#offset = offset - events.length
+    for (const event of events) stream.append(() => event)
+    return stream
+  }
+
+  get kept(): KeptStream<Event> {
+    return { ...this.position, events: this.latest(this.keptMax) }
   }
 
   get offset(): number {
