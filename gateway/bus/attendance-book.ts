@@ -50,6 +50,7 @@ export class AttendanceBook implements Attendance {
   readonly #rooms = new Map<string, Room>()
   readonly #gateways = new Map<string, Gateway>()
   #entries = 0
+  #totals = 0
   #cancelSweep = () => {}
 
   constructor(options: AttendanceBookOptions) {
@@ -175,7 +176,8 @@ export class AttendanceBook implements Attendance {
       if (names.size >= SAMPLE_MAX) break
       names.add(username)
     }
-    return { kind, key, count: this.#count(kind, key), sample: [...names] }
+    this.#totals += 1
+    return { kind, key, number: this.#totals, count: this.#count(kind, key), sample: [...names] }
   }
 
   #count(kind: RoomKind, key: string): number {

@@ -20,8 +20,14 @@ export const reportSchema = z.object({
 })
 export type AttendanceReport = z.output<typeof reportSchema>
 
-/** How many are in a room over all processes. */
-export const totalSchema = z.object({ kind, key: z.string(), count: z.number(), sample: z.array(z.string()) })
+/** How many are in a room over all processes. Of two totals of one run of the engine the higher `number` is the later. */
+export const totalSchema = z.object({
+  kind,
+  key: z.string(),
+  number: z.int(),
+  count: z.number(),
+  sample: z.array(z.string()),
+})
 export type RoomTotal = z.output<typeof totalSchema>
 
 export const receiptSchema = z.object({

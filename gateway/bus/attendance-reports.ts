@@ -65,9 +65,8 @@ export class AttendanceReports implements Attendance {
 
   /** An engine that knows nothing of this gateway has started. */
   begin(): void {
-    this.#isWholeDue = true
-    this.#changes = []
-    this.#soon.touch()
+    this.#totals.clear()
+    this.#reportAnew()
   }
 
   /** How many there are in a room over all processes. */
@@ -76,6 +75,8 @@ export class AttendanceReports implements Attendance {
     const here = this.#here.get(kind)
     if (here === undefined || here.count(key) === 0) return
     const before = this.#totals.get(roomName(kind, key))
+    // Receipts and what is told come by two ways.
+    if (before !== undefined && before.number > total.number) return
     this.#totals.set(roomName(kind, key), total)
     if (before?.count !== total.count || before.sample.join() !== total.sample.join()) here.changed(key)
   }
@@ -89,10 +90,16 @@ export class AttendanceReports implements Attendance {
     await this.#options.report({ isWhole: true, changes: [] }).catch(() => {})
   }
 
+  #reportAnew(): void {
+    this.#isWholeDue = true
+    this.#changes = []
+    this.#soon.touch()
+  }
+
   #change(change: AttendanceChange): void {
     if (this.#isWholeDue) return // it will be in the whole
     this.#changes.push(change)
-    if (this.#changes.length > CHANGES_WAITING_MAX) this.begin()
+    if (this.#changes.length > CHANGES_WAITING_MAX) this.#reportAnew()
     else this.#soon.touch()
   }
 

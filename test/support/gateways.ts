@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { io, type Socket } from 'socket.io-client'
+import { Follower, type Position } from '../../gateway/pages/live/follower.js'
 import type { Told } from './members.js'
 import { root, type TestScope, until, within } from './server.js'
 
@@ -65,6 +66,84 @@ export class Gateway {
   }
 }
 
+/** A client that connects again however its connection ends. */
+function comingBack(t: TestScope, address: string, token?: string): Socket {
+  const socket = io(address, {
+    forceNew: true,
+    transports: ['websocket'],
+    auth: token === undefined ? {} : { token },
+    reconnectionDelay: RECONNECTION_DELAY_MS,
+    reconnectionDelayMax: RECONNECTION_DELAY_MS * 4,
+  })
+  t.teardown(async () => socket.disconnect())
+  // Refused by the gateway itself: Socket.IO leaves it to the application to come back.
+  socket.on('connect_error', () => {
+    if (!socket.active) socket.connect()
+  })
+  return socket
+}
+
+/** What was said under the events of a numbered stream, by a client that resumes as ours do. */
+export class Reader {
+  readonly socket: Socket
+  /** As they would be shown: each once, in order. */
+  shown: Told[] = []
+  readonly told: { readonly event: string; readonly data: Told }[] = []
+  /** How often all was begun anew. */
+  starts = 0
+  connects = 0
+  resumes = 0
+  /** What must not happen: on one connection something twice, or out of order. */
+  readonly wrong: string[] = []
+  #last: Position | undefined
+  readonly #follower: Follower<Position & Told>
+
+  constructor(t: TestScope, site: { readonly url: string }, namespace: '/' | '/insights/live', token?: string) {
+    this.socket = comingBack(t, site.url + namespace, token)
+    this.#follower = new Follower<Position & Told>({
+      show: (items, instead) => {
+        if (instead) this.starts += 1
+        this.shown = instead ? [...items] : [...this.shown, ...items]
+      },
+      resume: (from) => {
+        this.resumes += 1
+        return this.socket.emitWithAck('resume', from)
+      },
+    })
+    this.socket.onAny((event: string, data: Told) => this.#hear(event, data))
+  }
+
+  /** Where the client got to. */
+  get position(): Position {
+    const { epoch, offset } = this.shown.at(-1) ?? this.#last ?? { epoch: '', offset: 0 }
+    return { epoch, offset }
+  }
+
+  async connected(times = 1): Promise<this> {
+    await until(`connected ${times} times`, () => this.connects >= times)
+    return this
+  }
+
+  saidOf(event: string): Told[] {
+    return this.told.filter((each) => each.event === event).map(({ data }) => data)
+  }
+
+  #hear(event: string, data: Told): void {
+    this.told.push({ event, data })
+    if (event === 'position' || event === 'snapshot') {
+      this.connects += 1
+      this.#last = { epoch: data.epoch, offset: data.offset }
+      this.#follower.connected({ ...this.#last, items: data.feed ?? [] })
+    } else if (['feed', 'scan:accepted', 'comp:awarded', 'tier:changed'].includes(event)) {
+      const { epoch = '', offset = 0 } = this.#last ?? {}
+      if (data.epoch !== epoch || data.offset !== offset + 1)
+        this.wrong.push(`${event} at ${data.offset} after ${offset}`)
+      this.#last = { epoch: data.epoch, offset: data.offset }
+      this.#follower.receive(data as Position & Told)
+    }
+  }
+}
+
 /** A member in a channel who comes back with their position, however the connection ends. */
 export class Listener {
   readonly socket: Socket
@@ -85,23 +164,12 @@ export class Listener {
     start?: { epoch: string; offset: number },
   ) {
     this.#position = start
-    this.socket = io(`${url}/social/ws`, {
-      forceNew: true,
-      transports: ['websocket'],
-      auth: { token },
-      reconnectionDelay: RECONNECTION_DELAY_MS,
-      reconnectionDelayMax: RECONNECTION_DELAY_MS * 4,
-    })
-    t.teardown(async () => this.socket.disconnect())
+    this.socket = comingBack(t, `${url}/social/ws`, token)
     this.socket.onAny((event: string, data: Told) => this.told.push({ event, data }))
     this.socket.on('message:new', (message: Told) => {
       if (message.channel === channel) this.#hear(message, 'live')
     })
     this.socket.on('connect', () => void this.#join())
-    // Refused by the gateway itself: Socket.IO leaves it to the application to come back.
-    this.socket.on('connect_error', () => {
-      if (!this.socket.active) this.socket.connect()
-    })
   }
 
   get position(): { epoch: string; offset: number } {
