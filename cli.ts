@@ -43,7 +43,7 @@ program
 
 program
   .command('gateway')
-  .description('serve the sockets of the chat for an engine in another process that has the same Redis')
+  .description('serve sockets for an engine in another process that has the same Redis')
   .option('--redis <url>', 'the Redis that joins them; REDIS_URL by default')
   .option('--port <n>', 'port to listen on, 0 takes a free one; PORT by default')
   .option('--host <address>', 'address to listen on; HOST by default')

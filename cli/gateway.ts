@@ -1,4 +1,4 @@
-/** `comptroller gateway`: sockets of the chat in a process of their own, with a graceful end. */
+/** `comptroller gateway`: sockets in a process of their own, with a graceful end. */
 import pino from 'pino'
 import { startGateway } from '../gateway-server.js'
 import { readSettings } from '../settings.js'
