@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
+import { withEarlier } from './compare/earlier.js'
 import { type Part, parts } from './compare/parts.js'
 import { htmlOf, markdownOf, plotFiles, type Report } from './compare/report.js'
 import type { Section } from './compare/section.js'
@@ -63,7 +64,9 @@ async function run(): Promise<Report> {
     sections.push(await inTemporaryFolder((folder) => part.run(folder, options.quick)))
   }
   const goals = Object.assign({}, ...sections.map((section) => section.goals))
-  const targets = [...targetsOf(goals), ...sections.flatMap((section) => section.targets)]
+  const notes = Object.assign({}, ...sections.map((section) => section.goalNotes))
+  const measured = [...targetsOf(goals, notes), ...sections.flatMap((section) => section.targets)]
+  const targets = await withEarlier(measured, RESULTS_FOLDER)
   const seconds = (performance.now() - startedAt) / 1_000
   const command = ['npm run bench --', ...process.argv.slice(2)].join(' ').replace(/ --$/, '')
   return { at, machine: machine(), commit: commit(), command, seconds, sections, targets }

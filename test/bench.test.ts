@@ -1,10 +1,12 @@
 // The benchmark compares ours with a stack written for it, and says which targets are met: these tests hunt a stack that
 // does less than ours is asked for, and figures that flatter.
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
 import postgres from 'postgres'
 import { io } from 'socket.io-client'
 import t, { type Test } from 'tap'
+import { withEarlier } from '../bench/compare/earlier.js'
 import { longestOf } from '../bench/compare/pauses.js'
 import { htmlOf, markdownOf, plotFiles, type Report } from '../bench/compare/report.js'
 import { rotated } from '../bench/compare/rounds.js'
@@ -180,6 +182,26 @@ t.test('targets: what was not measured is neither met nor missed, and every limi
   t.end()
 })
 
+t.test('what other benchmarks found is taken in, unless it was a small run or this run knows better', async (t) => {
+  await inTemporaryFolder(async (folder) => {
+    const [bytes, ready] = [goals.bytesPerUser.name, goals.readySeconds.name]
+    const found = [
+      { name: bytes, target: 'under 500', measured: 300, ok: true },
+      { name: ready, target: 'under 10', measured: 14, ok: false },
+    ]
+    const results = (options: object) =>
+      JSON.stringify({ at: '2026-11-21T10:00:00Z', commit: 'abc', options, targets: found })
+    const verdicts = async (name: string) =>
+      (await withEarlier(targetsOf({ readySeconds: 9 }), folder)).filter((target) => target.name === name)
+    t.match(await verdicts(bytes), [{ ok: null }], 'nothing is there')
+    await writeFile(join(folder, 'growth.json'), results({ quick: true }))
+    t.match(await verdicts(bytes), [{ ok: null }])
+    await writeFile(join(folder, 'growth.json'), results({}))
+    t.match(await verdicts(bytes), [{ ok: true, measured: 300, note: /bench:growth.*2026-11-21.*abc/ }])
+    t.match(await verdicts(ready), [{ ok: true, measured: 9 }])
+  })
+})
+
 t.test('nobody scans more often than they may, and no code twice', (t) => {
   const roster = new Roster(7, 3)
   const turns = new Map<number, number>()
@@ -244,19 +266,19 @@ t.test('the report says what was missed and what was not measured, and its pages
       },
     ],
     notMeasured: ['the moon'],
-    goals: {},
-    targets: [],
+    ...{ goals: {}, goalNotes: {}, targets: [] },
     figures: null,
   }
   const report: Report = {
     at: '2026-11-21T10:00:00.000Z',
     ...{ machine: 'm', commit: 'c', command: 'npm run bench', seconds: 60 },
     sections: [section],
-    targets: targetsOf({ burstRatio: 3, ceilingRatio: 0.5 }),
+    targets: targetsOf({ burstRatio: 3, ceilingRatio: 0.5 }, { ceilingRatio: 'the generator was the limit' }),
   }
   const markdown = markdownOf(report, true)
   t.match(markdown, /burst of 5 s.*at least 15 times.*3\.00.*\*\*missed\*\*/)
   t.match(markdown, /not measured in this mode: it is of the part growth/)
+  t.match(markdown, /met, the generator was the limit/)
   t.match(markdown, /- the moon/)
   t.match(markdown, /!\[bars\]\(bench-b\.svg\)/)
   const html = htmlOf(report)

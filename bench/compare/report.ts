@@ -21,7 +21,7 @@ const notMeasuredOf = ({ sections }: Report) => sections.flatMap(({ notMeasured 
 
 function verdictOf({ ok, note = '' }: Target): string {
   if (ok === null) return note
-  return ok ? 'met' : '**missed**'
+  return [ok ? 'met' : '**missed**', note].filter(Boolean).join(', ')
 }
 
 function targetTable(targets: readonly Target[]): Table {

@@ -22,8 +22,8 @@ export const scanPlans = {
     rounds: 5,
     burstMs: 5_000,
     sustainedMs: 60_000,
-    openMs: 3_000,
-    openShares: { ours: [0.25, DURABLE_SHARE, DECISION_SHARE, 1], transaction: [0.5, 0.8], statement: [0.5, 0.8] },
+    openMs: 2_500,
+    openShares: { ours: [0.25, DURABLE_SHARE, DECISION_SHARE, 1], transaction: [0.5, 0.8], statement: [0.8] },
   },
   quick: {
     rounds: 1,

@@ -14,6 +14,8 @@ import type { BarPlot, LinePlot, Section, Table } from './section.js'
 import { formatFigure, formatSpread, ratiosOf, spreadOf } from './statistics.js'
 import type { GoalName } from './targets.js'
 
+/** Above this the machine was not quiet enough for figures that stand by themselves. */
+const OTHERS_CORES_MAX = 0.3
 const LIMIT = ', **the limit**'
 
 type Pick1 = (run: RunFigures) => number
@@ -167,6 +169,26 @@ function goalsOf(results: ScanResults): Partial<Record<GoalName, number>> {
   }
 }
 
+/** What would flatter, if it were not said. */
+function notesOf({ bursts, sustained }: ScanResults): Section['goalNotes'] {
+  const isLimited = (runs: readonly RunFigures[] = []) => runs.some(({ generatorIsLimit }) => generatorIsLimit)
+  const others = [...Object.values(bursts), sustained].flatMap(({ ours = [] }) => ours.map((run) => run.othersCores))
+  const busy = spreadOf(others).median
+  const limit = 'the load generator was the limit of the ceiling: it can do more'
+  const disturbed = `other programs used ${formatFigure(busy)} cores meanwhile`
+  return {
+    ...(isLimited(bursts[SUSTAINED_CONNECTIONS]?.ceiling) ? { ceilingRatio: limit } : {}),
+    ...(busy > OTHERS_CORES_MAX
+      ? {
+          decisionP99Micros: disturbed,
+          decisionP999Micros: disturbed,
+          durableP99Ms: disturbed,
+          longestPauseMs: disturbed,
+        }
+      : {}),
+  }
+}
+
 export function scanSection(results: ScanResults): Section {
   const { plan, bursts, sustained } = results
   const { rounds, burstMs, sustainedMs, openMs } = plan
@@ -183,7 +205,8 @@ export function scanSection(results: ScanResults): Section {
       'The load generator is one Node process on raw keep-alive connections, on the same machine. Where it is the limit ' +
         `(busy for more than 90 % of the time) the table says so: that server can do more.${limited ? '' : ' Here it was not.'}`,
       'The conventional stack numbers scans by an identity column, checks neither session nor travel, and has no foreign ' +
-        'keys: it is spared work that Comptroller does. Saturation is the best median of a burst.',
+        'keys: it is spared work that Comptroller does. Its Postgres has the priority of its server, where root runs this; that ' +
+        'of Comptroller a lower one, as always. Saturation is the best median of a burst.',
     ],
     tables: [
       ...BURST_CONNECTIONS.map((connections) =>
@@ -204,6 +227,7 @@ export function scanSection(results: ScanResults): Section {
       'the conventional stack in several processes, and sustained in one statement (nothing is written behind there)',
     ],
     goals: goalsOf(results),
+    goalNotes: notesOf(results),
     targets: [],
     figures: results,
   }

@@ -53,6 +53,8 @@ export interface Section {
   readonly notMeasured: readonly string[]
   /** What it found of the goals in targets.ts. */
   readonly goals: Readonly<Partial<Record<GoalName, number>>>
+  /** What to know of these. */
+  readonly goalNotes: Readonly<Partial<Record<GoalName, string>>>
   /** Targets of its own. */
   readonly targets: readonly Target[]
   /** All figures, for latest.json. */

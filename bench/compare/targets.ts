@@ -108,11 +108,15 @@ export const goals = {
 export type GoalName = keyof typeof goals
 
 /** Every goal, met, missed or not measured. */
-export function targetsOf(measured: Readonly<Partial<Record<GoalName, number>>>): Target[] {
+export function targetsOf(
+  measured: Readonly<Partial<Record<GoalName, number>>>,
+  notes: Readonly<Partial<Record<GoalName, string>>> = {},
+): Target[] {
   return Object.entries<Goal>(goals).map(([key, { name, target, isMet, part }]) => {
     const value = measured[key as GoalName]
+    const note = notes[key as GoalName]
     return value === undefined || Number.isNaN(value)
       ? { name, target, measured: null, ok: null, note: `not measured in this mode: it is of the part ${part}` }
-      : { name, target, measured: value, ok: isMet(value) }
+      : { name, target, measured: value, ok: isMet(value), ...(note === undefined ? {} : { note }) }
   })
 }

@@ -139,6 +139,7 @@ function sectionOf({ ratePerSecond, seconds }: WriteBehindPlan, figures: RunFigu
     ],
     notMeasured: ['write-behind for more than one run, or for hours'],
     goals: { writeBehindSeconds: figures.drainSeconds, writeBehindAnswered: accepted, memoryGrowth: growth },
+    goalNotes: {},
     targets: [],
     figures: { figures, samples },
   }

@@ -1,6 +1,7 @@
 /** The conventional stack as it is measured: its Postgres with our settings, its Redis, its server, and the same stock. */
 import { once } from 'node:events'
 import { mkdir } from 'node:fs/promises'
+import { constants, setPriority } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import pino from 'pino'
 import postgres from 'postgres'
@@ -41,6 +42,7 @@ export class ConventionalStack {
       await mkdir(folder, { mode: 0o711 })
       const database = await startEmbeddedPostgres({ dataDirectory: folder, log: pino({ level: 'silent' }) })
       stops.push(() => database.stop())
+      givePriority(database.pid)
       await fillDatabase(database, codes)
       const redis = await RedisProcess.start()
       stops.push(() => redis.kill())
@@ -63,6 +65,20 @@ export class ConventionalStack {
 
 async function stopAll(stops: (() => Promise<unknown>)[]): Promise<void> {
   for (let stop = stops.pop(); stop !== undefined; stop = stops.pop()) await stop()
+}
+
+/**
+ * Ours puts its Postgres behind everything else, since what is written behind can wait. Here every answer waits for it, so
+ * it gets the priority of its server. Its connections inherit that.
+ */
+function givePriority(pid: number): void {
+  try {
+    setPriority(pid, constants.priority.PRIORITY_NORMAL)
+  } catch {
+    process.stderr.write(
+      'Only root may give the conventional Postgres normal priority: it has that of ours, a lower one.\n',
+    )
+  }
 }
 
 /** Tables with every code in circulation, analysed and written out, so that no run pays for having filled them. */
