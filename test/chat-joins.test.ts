@@ -4,8 +4,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import type { Message } from '../actors/chat/facts.js'
-import { ChannelFeeds } from '../gateway/sockets/channel-feeds.js'
-import { type Changed, missedSince } from '../gateway/sockets/join-answer.js'
+import { type Changed, ChannelFeeds } from '../gateway/sockets/channel-feeds.js'
+import { missedSince } from '../gateway/sockets/join-answer.js'
 
 const CHANNEL = 'general'
 const KEPT_MAX = 8

@@ -7,15 +7,25 @@
  */
 import type { Message } from '../../actors/chat/facts.js'
 
+const none: readonly Changed[] = []
+
 interface Entry {
   readonly offset: number
   /** Null when it was not about a message. */
   readonly message: Message | null
 }
 
+/** A message as it is since the last thing that happened to it. */
+export interface Changed {
+  readonly offset: number
+  readonly message: Message
+}
+
 interface Feed {
   offset: number
   readonly kept: Entry[]
+  /** What was asked for last: many who lost their connections together ask for the same. */
+  asked: { readonly after: number; readonly changed: readonly Changed[] } | null
 }
 
 export class ChannelFeeds {
@@ -36,11 +46,12 @@ export class ChannelFeeds {
   take(channelId: string, offset: number, message: Message | null): void {
     const feed = this.#feeds.get(channelId)
     if (feed === undefined) {
-      this.#feeds.set(channelId, { offset, kept: [{ offset, message }] })
+      this.#feeds.set(channelId, { offset, kept: [{ offset, message }], asked: null })
       return
     }
     if (offset !== feed.offset + 1) feed.kept.length = 0
     feed.offset = offset
+    feed.asked = null
     feed.kept.push({ offset, message })
     if (feed.kept.length > this.keptMax) feed.kept.shift()
   }
@@ -53,17 +64,22 @@ export class ChannelFeeds {
   }
 
   /** Messages that were posted or changed after `offset`, each once as it is now; null when they are not known here. */
-  since(channelId: string, offset: number): readonly Required<Entry & { message: Message }>[] | null {
+  since(channelId: string, offset: number): readonly Changed[] | null {
     const feed = this.#feeds.get(channelId)
-    if (feed === undefined || feed.offset <= offset) return []
+    if (feed === undefined || feed.offset <= offset) return none
     const first = feed.kept[0]
     if (first === undefined || first.offset > offset + 1) return null
-    const latest = new Map<string, Entry & { message: Message }>()
-    for (const { offset: each, message } of feed.kept) {
-      if (each <= offset || message === null) continue
-      latest.delete(message.messageId)
-      latest.set(message.messageId, { offset: each, message })
-    }
-    return [...latest.values()]
+    if (feed.asked?.after !== offset) feed.asked = { after: offset, changed: changedSince(feed, offset) }
+    return feed.asked.changed
   }
+}
+
+function changedSince({ kept }: Feed, after: number): readonly Changed[] {
+  const latest = new Map<string, Changed>()
+  for (const { offset, message } of kept) {
+    if (offset <= after || message === null) continue
+    latest.delete(message.messageId)
+    latest.set(message.messageId, { offset, message })
+  }
+  return [...latest.values()]
 }

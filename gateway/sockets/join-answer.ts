@@ -2,14 +2,8 @@
 import type { Message } from '../../actors/chat/facts.js'
 import type { ChannelView } from '../../actors/chat/queries.js'
 import { messageText } from '../chat-json.js'
-import type { ChannelFeeds } from './channel-feeds.js'
+import type { Changed, ChannelFeeds } from './channel-feeds.js'
 import { ReadyJson } from './ready-json.js'
-
-/** A message as it is since the last thing that happened to it. */
-export interface Changed {
-  readonly offset: number
-  readonly message: Message
-}
 
 /** Whether what a channel has pinned may have changed with this message. */
 export const concernsPins = ({ messageId, isPinned }: Message, pins: readonly string[]) =>
@@ -57,8 +51,14 @@ export function byNumber(messages: readonly Changed[], later: readonly Changed[]
   return [...known, ...newer.sort((one, other) => one.message.number - other.message.number)]
 }
 
+export function postedAfter(oldest: number, messages: readonly Changed[]): readonly Changed[] {
+  const isKept = ({ message }: Changed) => message.postedAt > oldest
+  return messages.every(isKept) ? messages : messages.filter(isKept)
+}
+
 /** As many, from the last back, as fit into `bytesMax`. */
 export function fitting(messages: readonly Changed[], bytesMax: number): readonly Changed[] {
+  if (wordingOf(messages).bytes <= bytesMax) return messages
   let bytes = 0
   let from = messages.length
   for (const { message } of messages.toReversed()) {
@@ -66,7 +66,21 @@ export function fitting(messages: readonly Changed[], bytesMax: number): readonl
     if (bytes > bytesMax) break
     from -= 1
   }
-  return from === 0 ? messages : messages.slice(from)
+  return messages.slice(from)
+}
+
+/** The same list of messages is told to many. */
+const wordings = new WeakMap<readonly Changed[], { readonly text: string; readonly bytes: number }>()
+
+function wordingOf(messages: readonly Changed[]) {
+  let wording = wordings.get(messages)
+  if (wording === undefined) {
+    const texts = messages.map(({ offset, message }) => `${messageText(message).slice(0, -1)},"offset":${offset}}`)
+    const text = `[${texts.join(',')}]`
+    wording = { text, bytes: Buffer.byteLength(text) }
+    wordings.set(messages, wording)
+  }
+  return wording
 }
 
 export interface JoinAnswer extends Pick<ChannelView, 'epoch' | 'offset' | 'pins' | 'unread'> {
@@ -76,8 +90,7 @@ export interface JoinAnswer extends Pick<ChannelView, 'epoch' | 'offset' | 'pins
 }
 
 export function joinAnswer({ channel, epoch, offset, unread, pins, messages, isResync }: JoinAnswer): ReadyJson {
-  const texts = messages.map((each) => `${messageText(each.message).slice(0, -1)},"offset":${each.offset}}`)
-  const rest = isResync ? ',"resync":true' : ''
   const head = JSON.stringify({ channel, epoch, offset, unread, pins }).slice(0, -1)
-  return new ReadyJson(`${head},"messages":[${texts.join(',')}]${rest}}`)
+  const rest = isResync ? ',"resync":true' : ''
+  return new ReadyJson(`${head},"messages":${wordingOf(messages).text}${rest}}`)
 }
