@@ -2,47 +2,29 @@
 import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import { z } from 'zod'
-import { tierName } from './actors/user/facts.js'
 import type { Core } from './core.js'
 import type { CoreMetrics } from './core-metrics.js'
-import type { Command, Query } from './engine/command.js'
 import type { TurnRecord } from './engine/record.js'
 import { AttendanceBook } from './gateway/bus/attendance-book.js'
 import { reportSchema } from './gateway/bus/attendance-messages.js'
-import { EngineBus, type RemoteQuery } from './gateway/bus/engine-bus.js'
+import { EngineBus } from './gateway/bus/engine-bus.js'
+import { commandsOnBus, factsOnBus, placeSchema, queriesOnBus } from './gateway/bus/on-the-bus.js'
 import { BusRedis } from './gateway/bus/redis.js'
 import { KEPT_AT_ONCE_MAX } from './gateway/bus/remote-streams.js'
 import type { Tiding } from './gateway/bus/tidings.js'
 import { channelNames, principalSchema } from './gateway/bus/wire.js'
 import type { Services } from './gateway/services.js'
 import type { Attendance } from './gateway/sockets/attendance.js'
-import { rightsFacts } from './gateway/sockets/rights-watch.js'
 import { scanInput, submitSocketScan } from './gateway/sockets/scan-in.js'
 import type { ChatAdapter } from './gateway/sockets/serving.js'
 import type { Sockets } from './gateway/sockets/sockets.js'
 import type { Settings } from './settings.js'
 
-/** What the sockets of a gateway are told of. */
-const toldFacts = new Set<string>([
-  'chat.message_posted',
-  'chat.message_changed',
-  'chat.channel_changed',
-  'chat.member_mentioned',
-  'chat.member_silenced',
-  'chat.member_unsilenced',
-  ...rightsFacts,
-  'live.event_changed',
-  'live.reminder_due',
-  'session.closed',
-])
 const MISSED_BYTES_MAX = 1024 * 1024
-/** In one query. */
-const IDS_MAX = 1_000
 
 const text = z.string().max(128)
 const member = z.object({ userId: text })
 const missedSchema = z.object({ run: text, seq: z.int().nonnegative() })
-const placeSchema = z.object({ channelId: text, offset: z.int().nonnegative() })
 const keepSchema = z.object({ userIds: z.array(text).max(KEPT_AT_ONCE_MAX) })
 const scanSchema = z.object({
   who: principalSchema.extend({ role: z.enum(['member', 'admin']) }),
@@ -82,9 +64,11 @@ export function openBus(
   })
   const serve = (sockets: ServedSockets) => {
     const serving: EngineBus = new EngineBus({
-      ...{ redis, names, log, run: randomUUID(), engine: core.shard, facts: toldFacts },
-      commands: remoteCommands(core.program),
-      queries: remoteQueries(core.program),
+      ...{ redis, names, log, run: randomUUID(), engine: core.shard },
+      environment: core.environment,
+      facts: factsOnBus,
+      commands: commandsOnBus(core.program),
+      queries: queriesOnBus(core.program),
       calls: new Map<string, (args: unknown) => unknown>([
         ['facts.missed', (args) => missed(serving, missedSchema.parse(args))],
         ['attendance', (args) => attendance.take(reportSchema.parse(args))],
@@ -140,27 +124,3 @@ const missed = (bus: EngineBus, { run, seq }: z.output<typeof missedSchema>) => 
 
 const coldNumber = ({ social }: Services, { channelId, offset }: z.output<typeof placeSchema>) =>
   social.reads.numberAt(channelId, offset)
-
-/** The commands behind `/social/ws`. */
-function remoteCommands({ chat }: Core['program']): Command[] {
-  return Object.values<unknown>(chat.commands.chat) as Command[]
-}
-
-/** The queries behind `/social/ws`. */
-function remoteQueries({ queries, chat, live }: Core['program']): RemoteQuery[] {
-  const position = z.object({ epoch: text, offset: z.int().nonnegative() }).nullable()
-  const opened = member.extend({ channelId: text, position, limit: z.int().nonnegative() })
-  const ids = z.array(text).max(IDS_MAX)
-  const remote = <Args>(query: Query<Args>, args: z.ZodType<Args>): RemoteQuery => ({ query: query as Query, args })
-  return [
-    remote(queries.session, member.extend({ sessionId: text })),
-    remote(chat.queries.known, member),
-    remote(chat.queries.channels, member),
-    remote(chat.queries.readable, member.extend({ channelId: text })),
-    remote(chat.queries.openChannel, opened),
-    remote(chat.queries.numberAt, placeSchema),
-    remote(live.queries.eventsFor, member.extend({ eventIds: ids })),
-    remote(live.queries.watchable, member.extend({ eventId: text })),
-    remote(live.queries.audience, z.object({ minimumTier: tierName, userIds: ids })),
-  ]
-}

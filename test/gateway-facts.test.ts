@@ -1,9 +1,17 @@
-// Hunts a batch of facts that is published twice, out of order or never, when Redis loses or delays what it is given.
+// Hunts a batch of facts that is published twice, out of order or never, when Redis loses or delays what it is given; and
+// an answer that says something was not done when it was.
 import fc from 'fast-check'
 import t from 'tap'
+import { type Command, type Query, system } from '../engine/command.js'
 import { FactFeed } from '../gateway/bus/fact-feed.js'
 import { FactLog } from '../gateway/bus/fact-log.js'
+import { RemoteEngine } from '../gateway/bus/remote-engine.js'
+import { channelNames, packReply, unpackRequest } from '../gateway/bus/wire.js'
+import { ChatError } from '../gateway/client/errors.js'
+import { Outbox } from '../gateway/client/outbox.js'
+import { HandTimers } from './support/chat-wire.js'
 
+const standing = { now: () => 0, wakeAt: () => () => {} }
 const quiet = { info: () => {}, warn: () => {}, error: () => {} }
 
 /** An engine that tells batches, each of one byte, a Redis that does what it likes with them, and a gateway. */
@@ -20,7 +28,7 @@ class World {
   constructor(keptBytes: number) {
     this.log = new FactLog(keptBytes)
     this.feed = new FactFeed({
-      environment: { now: () => 0, wakeAt: () => () => {} },
+      environment: standing,
       missed: async (_, seq) => ({ upTo: this.log.seq, batches: this.log.since(seq, 3) }),
       publish: ([seq = 0]) => this.published.push(seq),
       resync: () => this.resyncs.push(this.log.seq),
@@ -112,3 +120,55 @@ t.test('X1 another run of the engine: everybody is told to come back, and whoeve
   world.feed.take('other', 8, Uint8Array.of(8))
   t.same(world.published, [1, 8])
 })
+
+t.test('an answer whose facts do not come: a command may have been done, a query may be asked again', async (t) => {
+  const asked = () => {
+    const world = new World(100)
+    const names = channelNames('test')
+    let answer = (_: Buffer) => {}
+    const publish = async (_: string, bytes: Buffer) => {
+      const reply = { id: unpackRequest(bytes).id, run: 'run', asOf: 1, value: 'done', error: null }
+      setImmediate(() => {
+        answer(packReply(reply))
+        world.feed.take('other run', 0, null)
+      })
+      return 1
+    }
+    const subscribe = (_: string, take: (bytes: Buffer) => void) => {
+      answer = take
+    }
+    const reached = (run: string, seq: number) => world.feed.reached(run, seq)
+    return new RemoteEngine({ redis: { publish, subscribe }, names, gateway: 'here', environment: standing, reached })
+  }
+  const command = { name: 'chat.post' } as Command
+  const query = { name: 'chat.known' } as Query
+  await t.rejects(asked().execute(command, { args: {}, who: system }), { code: 'outcome_unknown' })
+  await t.rejects(asked().query(query, {}), { code: 'busy' })
+})
+
+t.test(
+  'X1 what a gateway knows no outcome of is sent again under the same client_id: it may have been posted',
+  async (t) => {
+    const timers = new HandTimers()
+    const posted: string[] = []
+    let ids = 0
+    const outbox = new Outbox({
+      timers,
+      newId: () => `mine ${++ids}`,
+      changed: () => {},
+      post: async ({ client_id }) => {
+        posted.push(client_id)
+        if (posted.length < 3) throw new ChatError('outcome_unknown', 'It may have been done.', 1_000)
+        return { id: 'm1', offset: 1, number: 1 }
+      },
+    })
+    const sent = outbox.send({ text: 'once' })
+    outbox.open()
+    for (let time = 0; time < 3; time++) {
+      await new Promise(setImmediate)
+      timers.advance(1_000)
+    }
+    t.match(await sent, { id: 'm1' })
+    t.same(posted, ['mine 1', 'mine 1', 'mine 1'])
+  },
+)

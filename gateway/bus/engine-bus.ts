@@ -11,6 +11,7 @@ import { anonymous, type Command, type Query } from '../../engine/command.js'
 import { DomainError } from '../../engine/errors.js'
 import { overloaded } from '../../engine/outcome.js'
 import { pack, type TurnRecord } from '../../engine/record.js'
+import type { Environment } from '../../engine/store.js'
 import type { EnginePort } from '../engine-port.js'
 import { FactLog } from './fact-log.js'
 import type { BusRedis } from './redis.js'
@@ -42,6 +43,7 @@ export interface EngineBusOptions {
   /** Random for each start of the process. */
   readonly run: string
   readonly engine: EnginePort
+  readonly environment: Pick<Environment, 'now' | 'wakeAt'>
   /** What gateways may ask for. Calls check their arguments themselves. */
   readonly commands: readonly Command[]
   readonly queries: readonly RemoteQuery[]
@@ -58,17 +60,16 @@ export class EngineBus {
   readonly #commands: ReadonlyMap<string, Command>
   readonly #queries: ReadonlyMap<string, RemoteQuery>
   readonly #kept = new FactLog(KEPT_BYTES_MAX)
-  readonly #beats: NodeJS.Timeout
   #untold: Tiding[] = []
   #underWay = 0
+  #cancelBeat = () => {}
 
   constructor(options: EngineBusOptions) {
     this.#options = options
     this.#commands = new Map(options.commands.map((command) => [command.name, command]))
     this.#queries = new Map(options.queries.map((each) => [each.query.name, each]))
     options.redis.subscribe(options.names.requests, (bytes) => this.#take(unpackRequest(bytes)))
-    this.#beats = setInterval(() => this.beat(), BEAT_INTERVAL_MS)
-    this.beat()
+    this.#goOnBeating()
   }
 
   /** Tells gateways of a durable record. */
@@ -85,6 +86,12 @@ export class EngineBus {
   beat(): void {
     this.#flush()
     this.#options.tell(this.#options.run, this.#kept.seq, null)
+  }
+
+  #goOnBeating(): void {
+    const { environment } = this.#options
+    this.beat()
+    this.#cancelBeat = environment.wakeAt(environment.now() + BEAT_INTERVAL_MS, () => this.#goOnBeating())
   }
 
   /** The batches after one of this run; `batches` is null when they are not kept any more. */
@@ -104,7 +111,7 @@ export class EngineBus {
   }
 
   stop(): void {
-    clearInterval(this.#beats)
+    this.#cancelBeat()
   }
 
   #flush(): void {

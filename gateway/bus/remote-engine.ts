@@ -34,7 +34,7 @@ export interface RemoteEngineOptions {
 }
 
 interface Waiting {
-  readonly waitsForFacts: boolean
+  readonly kind: BusRequest['kind']
   readonly resolve: (value: unknown) => void
   readonly reject: (error: Error) => void
   readonly cancelTimeout: () => void
@@ -58,23 +58,23 @@ export class RemoteEngine implements EnginePort {
 
   /** Rejects with what the engine answers, with `engine_unavailable` or with `outcome_unknown`. */
   execute<Args, Reply>(command: Command<Args, Reply>, request: Request<Args>): Promise<Reply> {
-    return this.#ask({ kind: 'execute', name: command.name, ...request }, true) as Promise<Reply>
+    return this.#ask({ kind: 'execute', name: command.name, ...request }) as Promise<Reply>
   }
 
   query<Args, Result>(query: Query<Args, Result>, args: Args): Promise<Result> {
-    return this.#ask({ kind: 'query', name: query.name, args }, true) as Promise<Result>
+    return this.#ask({ kind: 'query', name: query.name, args }) as Promise<Result>
   }
 
   /** What is neither a command nor a query; the answer says nothing of facts. */
   call(name: string, args: unknown): Promise<unknown> {
-    return this.#ask({ kind: 'call', name, args }, false)
+    return this.#ask({ kind: 'call', name, args })
   }
 
   gauges() {
     return { requests_under_way: this.#waiting.size, requests_under_way_max: REQUESTS_UNDER_WAY_MAX }
   }
 
-  #ask({ who, key, fingerprint, ...asked }: Asked, waitsForFacts: boolean): Promise<unknown> {
+  #ask({ who, key, fingerprint, ...asked }: Asked): Promise<unknown> {
     if (this.#waiting.size >= REQUESTS_UNDER_WAY_MAX) {
       return Promise.reject(
         new DomainError('unavailable', 'overloaded', 'Too many requests wait for the engine.', { retryAfterMs: 1_000 }),
@@ -88,7 +88,7 @@ export class RemoteEngine implements EnginePort {
       const cancelTimeout = environment.wakeAt(environment.now() + REQUEST_TIMEOUT_MS, () => {
         this.#settle(id)?.reject(outcomeUnknown())
       })
-      this.#waiting.set(id, { waitsForFacts, resolve, reject, cancelTimeout })
+      this.#waiting.set(id, { kind: asked.kind, resolve, reject, cancelTimeout })
       redis.publish(names.requests, packRequest({ gateway, id, ...asked, ...of })).then(
         (receivers) => {
           if (receivers === 0) this.#settle(id)?.reject(engineUnavailable())
@@ -109,10 +109,11 @@ export class RemoteEngine implements EnginePort {
     const { id, run, asOf, value, error } = unpackReply(bytes)
     const waiting = this.#settle(id)
     if (waiting === undefined) return
-    const { waitsForFacts, resolve, reject } = waiting
+    const { kind, resolve, reject } = waiting
     const give = () => (error === null ? resolve(value) : reject(asThrown(error)))
-    const reached = waitsForFacts ? this.#options.reached(run, asOf) : undefined
+    const reached = kind === 'call' ? undefined : this.#options.reached(run, asOf)
     if (reached === undefined) give()
-    else reached.then(give, reject)
+    // What was done is done, though its answer cannot be given out: `busy` would say that it was not.
+    else reached.then(give, (cause: Error) => reject(kind === 'execute' ? outcomeUnknown() : cause))
   }
 }

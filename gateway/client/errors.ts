@@ -32,7 +32,8 @@ export const connectionLost = () => new ChatError('connection_lost', 'The connec
 export const noAnswer = () => new ChatError('no_answer', 'The server did not answer in time.')
 
 /** Says nothing about what was asked: it may have happened or not, and may be asked again. */
-export const isUnheard = ({ code }: ChatError): boolean => code === 'connection_lost' || code === 'no_answer'
+const UNHEARD = new Set(['connection_lost', 'no_answer', 'outcome_unknown'])
+export const isUnheard = ({ code }: ChatError): boolean => UNHEARD.has(code)
 
 /** The server is busy, or we are too fast: nothing happened, and the same may succeed later. */
 const PASSING = new Set(['rate_limited', 'too_many_in_flight', 'busy', 'engine_unavailable', 'not_running', 'internal'])
