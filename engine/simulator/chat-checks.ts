@@ -2,7 +2,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import { messageChanged, messagePosted, reactionSet } from '../../actors/chat/facts.js'
 import { RecentMessages } from '../../actors/chat/recent-messages.js'
+import { ChatError } from '../../gateway/client/errors.js'
 import type { TurnRecord } from '../record.js'
+import type { Saying } from './chatter.js'
 import type { Clients } from './clients.js'
 import { CHANNELS } from './program.js'
 import { type Story, show } from './story.js'
@@ -95,5 +97,27 @@ export function checkAcceptedMessages(story: Story, records: readonly TurnRecord
     const { messageId, offset } = outcome.reply as { messageId: string; offset: number }
     story.mark('a message was posted')
     story.check('every message that was accepted is there', places.get(messageId) === offset, () => name)
+  }
+}
+
+/** X1 G3 What a client was asked to say is there once, where it was told; what was refused is not there twice either. */
+export function checkSayings(story: Story, records: readonly TurnRecord[], sayings: readonly Saying[]): void {
+  const posted = records.flatMap(({ facts }) => facts).filter(({ type }) => type === messagePosted.type) as Posted[]
+  for (const { name, text, channelId, outcome } of sayings) {
+    const found = posted.filter(({ message }) => message.text === text)
+    const isOnce = found.length <= 1
+    story.check('what a client says is said once', isOnce, () => `${name}: ${found.length} times`)
+    if (outcome === undefined || outcome instanceof ChatError) {
+      story.mark(`a saying was refused: ${outcome?.code}`)
+      continue
+    }
+    story.mark('a message was said')
+    const [there] = found
+    const isThere =
+      there?.channelId === channelId &&
+      there.offset === outcome.offset &&
+      there.message.messageId === outcome.id &&
+      there.message.number === outcome.number
+    story.check('what a client says is said once', isThere, () => `${name}: ${show(outcome)}, ${show(there)} is there`)
   }
 }

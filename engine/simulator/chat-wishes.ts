@@ -27,9 +27,10 @@ export type ChatStep =
   | { readonly kind: 'time out'; readonly member: number; readonly length: (typeof lengths)[number] | null }
   | { readonly kind: 'read'; readonly member: number; readonly channelId: string; readonly number: number }
   | { readonly kind: 'open'; readonly member: number; readonly channelId: string }
+  | { readonly kind: 'say'; readonly member: number; readonly channelId: string }
 
 export const chatWeights = {
-  ...{ post: 10, reply: 2, edit: 2, delete: 1, react: 5, pin: 2, moderate: 1, 'time out': 1, read: 2, open: 2 },
+  ...{ post: 10, reply: 2, edit: 2, delete: 1, react: 5, pin: 2, moderate: 1, 'time out': 1, read: 2, open: 2, say: 6 },
 } as const satisfies Readonly<Record<ChatStep['kind'], number>>
 
 export const isChatKind = (kind: string): kind is ChatStep['kind'] => kind in chatWeights
@@ -57,8 +58,18 @@ export function drawChatStep(random: Random, kind: ChatStep['kind'], member: num
     case 'read':
       return { kind, member, channelId, number: random.int(0, 20) }
     case 'open':
+    case 'say':
       return { kind, member, channelId }
   }
+}
+
+const rushKinds = ['post', 'say', 'react', 'pin'] as const
+
+/** One of many things said in one channel at the same time. */
+export function drawRushStep(random: Random, member: number, channel: number): ChatStep {
+  const step = drawChatStep(random, random.pick(rushKinds), member)
+  if ('channelId' in step) return { ...step, channelId: CHANNELS[channel] ?? step.channelId }
+  return 'back' in step ? { ...step, back: random.int(0, 1) } : step
 }
 
 export interface Asked {
@@ -73,7 +84,7 @@ const ask = <Args>(command: Command<Args>, args: Args, who: Principal): Asked =>
 export class ChatWishes {
   #messages = 0
 
-  constructor(readonly program: LoyaltyProgram) {}
+  constructor(readonly program: Pick<LoyaltyProgram, 'chat'>) {}
 
   /** The channels, and the members who come into them: what every run begins with. */
   beginning(members: readonly Principal[]): readonly Asked[] {
@@ -82,7 +93,7 @@ export class ChatWishes {
     return [ask(openDefaults, {}, system), ...members.map(({ userId }) => ask(enter, { userId }, system))]
   }
 
-  of(step: Exclude<ChatStep, { kind: 'open' }>, who: Principal): Asked {
+  of(step: Exclude<ChatStep, { kind: 'open' | 'say' }>, who: Principal): Asked {
     const { chat, moderation } = this.program.chat.commands
     const messageId = 'back' in step ? uuid('c0', this.#messages - step.back) : ''
     switch (step.kind) {

@@ -9,13 +9,19 @@ import { defineQuery } from '../command.js'
 import { revive } from '../outcome.js'
 import { packImage, type TurnRecord } from '../record.js'
 import { actorsOf } from './audit.js'
-import { checkAcceptedMessages, checkMessageRows } from './chat-checks.js'
+import { checkAcceptedMessages, checkMessageRows, checkSayings } from './chat-checks.js'
+import type { ChatClients } from './chat-clients.js'
 import { type Clients, textOf, type Wish } from './clients.js'
 import type { Deployment, World } from './deployment.js'
 import { type Story, show } from './story.js'
 import type { Tables } from './tables.js'
 
-export async function checkAll(world: World, deployment: Deployment, clients: Clients): Promise<void> {
+export async function checkAll(
+  world: World,
+  deployment: Deployment,
+  clients: Clients,
+  { sayings }: ChatClients,
+): Promise<void> {
   const { story, postgres } = world
   const { history, audit } = deployment
   const { records } = history
@@ -23,6 +29,7 @@ export async function checkAll(world: World, deployment: Deployment, clients: Cl
   audit.checkRest()
   checkWishes(story, records, clients)
   checkAcceptedMessages(story, records, clients)
+  checkSayings(story, records, sayings)
   checkDatabase(story, postgres.tables, records)
   const pending = postgres.tables.rows('alarms').length + postgres.tables.rows('messages').length
   story.check('the database has nothing pending', pending === 0, () => `${pending} alarms and messages`)

@@ -13,7 +13,7 @@ import { DomainError } from '../errors.js'
 import type { Outcome } from '../outcome.js'
 import { ChatWishes } from './chat-wishes.js'
 import type { Deployment, World } from './deployment.js'
-import { codeCounts, type MadeCodes, madeCodes, smallProgram, USDT, uuid } from './program.js'
+import { codeCounts, type MadeCodes, madeCodes, programWithoutState, USDT, uuid } from './program.js'
 import { Random } from './random.js'
 import { Life } from './scheduler.js'
 import { MEMBERS, type Step } from './workload.js'
@@ -45,8 +45,7 @@ export class Clients {
   readonly #random: Random
   readonly #life = new Life('clients')
   readonly #members: Principal[] = []
-  /** For its commands: a client has no state of the server's. */
-  readonly #program = smallProgram()
+  readonly #program = programWithoutState
   readonly #chat = new ChatWishes(this.#program)
   #keys = 0
   #sessions = 0
@@ -93,7 +92,7 @@ export class Clients {
     if (status === 'invalidated') await this.#granted(commands.setUnused, { codes: packed, status })
   }
 
-  perform(step: Step): void {
+  perform(step: Exclude<Step, { kind: 'come back' | 'say' }>): void {
     const { commands } = this.#program
     const member = 'member' in step ? (this.#members[step.member] as Principal) : system
     const { userId } = member
@@ -232,17 +231,33 @@ export class Clients {
     // The command of the process that is running now, by name.
     const live = running.program.program.commands.find(({ name }) => name === command.name) as Command<unknown>
     const request = { args, who, key, fingerprint: key && wish.name }
-    running.shard.submit(live, request, (outcome) => this.#answered(wish, outcome))
+    const isKnown = this.#seqOf(wish) !== undefined
+    running.shard.submit(live, request, (outcome) => this.#answered(wish, outcome, isKnown))
+  }
+
+  #seqOf({ storedKey }: Wish): number | undefined {
+    return storedKey === undefined ? undefined : this.deployment.history.seqByKey.get(storedKey)
+  }
+
+  /**
+   * The record an answer is of. A refusal that left no record may be followed by a repeat that is granted: what was decided
+   * before that record leaves before it, too (G1).
+   */
+  #answeredSeq(wish: Wish, outcome: Outcome<unknown>, wasKnown: boolean): number | undefined {
+    const { records, toldSeq } = this.deployment.history
+    const seq = this.#seqOf(wish)
+    if (seq === undefined || wasKnown || outcome.ok || toldSeq >= seq) return seq
+    return records[seq - 1]?.idempotency?.outcome.ok === false ? seq : undefined
   }
 
   /** The answer leaves the server. */
-  #answered(wish: Wish, outcome: Outcome<unknown>): void {
+  #answered(wish: Wish, outcome: Outcome<unknown>, wasKnown: boolean): void {
     const { story, faults } = this.world
     const { history } = this.deployment
     if (!outcome.ok && !(outcome.error instanceof DomainError)) {
       story.check('nobody is answered with a fault', false, () => `${wish.name}: ${outcome.error.stack}`)
     }
-    const seq = wish.storedKey === undefined ? undefined : history.seqByKey.get(wish.storedKey)
+    const seq = this.#answeredSeq(wish, outcome, wasKnown)
     if (seq !== undefined && !isUnavailable(outcome)) history.onTold(seq)
     if (faults.strikes('lost answer')) return
     this.#after(NETWORK_MICROS, () => this.#receive(wish, outcome, seq !== undefined))

@@ -46,12 +46,20 @@ export interface World {
   readonly postgres: SimulatedPostgres
 }
 
-interface Running {
+export interface Running {
   readonly life: Life
   readonly program: LoyaltyProgram
   readonly shard: Shard
   readonly journal: FileJournal
   readonly tail: Tail
+}
+
+/** What hangs on the process that runs. */
+export interface Follower {
+  onStart(running: Running): void
+  /** With each record that is told to subscribers. */
+  onRecord(record: TurnRecord): void
+  onEnd(): void
 }
 
 /** Small, so that every limit is met. */
@@ -83,10 +91,7 @@ export class Deployment {
   running: Running | undefined
   /** A process is stopping; another will follow. */
   isStopping = false
-  /** Called with each record that is told to subscribers. */
-  onRecord: (record: TurnRecord) => void = () => {}
-  onStart: () => void = () => {}
-  onEnd: () => void = () => {}
+  readonly followers: Follower[] = []
   readonly history: History
   readonly audit: Audit
   /** How far the server's clock is off, in milliseconds. */
@@ -124,7 +129,7 @@ export class Deployment {
       (running) => {
         this.running = running
         story.tell('server', `${life.name} runs from record ${running.shard.lastSeq}`)
-        this.onStart()
+        for (const follower of this.followers) follower.onStart(running)
       },
       (error: Error) => this.#failedToStart(life, error),
     )
@@ -178,7 +183,7 @@ export class Deployment {
     if (records > 0) story.mark('a start applied records that the database lacked')
     shard.subscribe((record) => {
       this.history.onPublished(record.seq)
-      this.onRecord(record)
+      for (const follower of this.followers) follower.onRecord(record)
     })
     tail = this.#writeBehind(life, shard, journal)
     return { life, program, shard, journal, tail }
@@ -304,7 +309,7 @@ export class Deployment {
     this.#life.isAlive = false
     this.running = undefined
     this.isStopping = false
-    this.onEnd()
+    for (const follower of this.followers) follower.onEnd()
     story.tell('server', `${this.#life.name} ends: ${why}`)
     disk.restoreByte()
   }

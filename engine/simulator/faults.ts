@@ -33,6 +33,14 @@ const strongest = {
   // Of the clock; per operation.
   'clock back': 0.05,
   'clock forward': 0.05,
+  // Of the connections of the chat; per packet.
+  'lost packet': 0.05,
+  'late packet': 0.2,
+  'broken connection': 0.03,
+  'slow reader': 0.2,
+  // Of the bus to a gateway of its own; per message, and per batch of facts.
+  'lost on the bus': 0.1,
+  'gateway death': 0.1,
 } as const
 
 export type Fault = keyof typeof strongest

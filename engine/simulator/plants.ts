@@ -2,6 +2,11 @@
 
 import { RecentMessages } from '../../actors/chat/recent-messages.js'
 import { CodeBook } from '../../actors/codes/code-book.js'
+import { FactFeed } from '../../gateway/bus/fact-feed.js'
+import { ChannelState } from '../../gateway/client/channel-state.js'
+import { Commands } from '../../gateway/client/commands.js'
+import { HeldEvents } from '../../gateway/client/held-events.js'
+import { ChannelFeeds } from '../../gateway/sockets/channel-feeds.js'
 import { Stream } from '../../gateway/sockets/stream.js'
 import { FileJournal } from '../../persistence/journal/file-journal.js'
 import type { JournalFiles } from '../../persistence/journal/files.js'
@@ -14,6 +19,7 @@ import { Shard } from '../shard.js'
 import { ShardState } from '../shard-state.js'
 import { Turn } from '../turn.js'
 import type { CheckName } from './catalogue.js'
+import { ChatGateway, SimulatedSocket } from './chat-gateway.js'
 import { SimulatedDisk } from './disk.js'
 import { SimulatedPostgres } from './postgres.js'
 
@@ -60,6 +66,9 @@ const databaseBehind: readonly CheckName[] = [
   'a start can use what it finds',
   'the same inputs give the same records',
 ]
+
+const chatOwes: readonly CheckName[] = ['a join gives exactly what is due', 'a gateway skips nothing']
+const chatShows: readonly CheckName[] = ['a chat shows every message once, as it is', 'a chat has come back']
 
 /** An actor takes each event of a type twice. */
 const twice = (type: string) =>
@@ -293,5 +302,65 @@ export const plants: Readonly<Record<string, Plant>> = {
           return missed === 'resync' ? missed : missed.slice(1)
         }
       }),
+  },
+  'feed-forgets': {
+    bug: 'what is said in a channel while it is opened is forgotten',
+    caughtBy: chatOwes,
+    plant: () => replace(ChannelFeeds.prototype, 'since', () => () => []),
+  },
+  'join-before-room': {
+    bug: 'a join is answered a moment before the room is entered',
+    caughtBy: chatOwes,
+    plant: () =>
+      replace(SimulatedSocket.prototype, 'join', (original) => {
+        return function join(this: SimulatedSocket, room) {
+          const { now, wakeAt } = this.namespace.environment
+          wakeAt(now() + 50, () => original.call(this, room))
+        }
+      }),
+  },
+  'held-events-dropped': {
+    bug: 'a client drops what it hears while it joins',
+    caughtBy: chatShows,
+    plant: () =>
+      replace(HeldEvents.prototype, 'takeAll', (original) => {
+        return function takeAll(this: HeldEvents) {
+          original.call(this)
+          return []
+        }
+      }),
+  },
+  'deleted-message-shown': {
+    bug: 'a client that catches up keeps what was deleted meanwhile',
+    caughtBy: chatShows,
+    plant: () =>
+      replace(ChannelState.prototype, 'catchUp', (original) => {
+        return function catchUp(this: ChannelState, answer) {
+          original.call(this, { ...answer, messages: answer.messages.filter((each) => each.deleted_at === null) })
+        }
+      }),
+  },
+  'answer-before-facts': {
+    bug: 'a gateway gives out an answer before it was told what the answer has seen',
+    caughtBy: [...chatOwes, ...chatShows],
+    plant: () => replace(FactFeed.prototype, 'reached', () => () => undefined),
+  },
+  'gap-passed-over': {
+    bug: 'a gateway that missed something for good lets its clients go on',
+    caughtBy: [...chatOwes, ...chatShows],
+    plant: () => replace(ChatGateway.prototype, 'dismissAll', () => () => {}),
+  },
+  'said-under-new-id': {
+    bug: 'a client that heard no answer says it again as something new',
+    caughtBy: ['what a client says is said once'],
+    plant: () => {
+      let asked = 0
+      return replace(Commands.prototype, 'ask', (original) => {
+        return function ask(this: Commands, event, payload) {
+          const anew = event === 'message:send' ? { client_id: `anew ${++asked}` } : {}
+          return original.call(this, event, { ...payload, ...anew }) as never
+        }
+      })
+    },
   },
 }

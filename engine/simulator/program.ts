@@ -30,8 +30,17 @@ export const smallProgram = (): LoyaltyProgram =>
     velocity: { scansMax: SMALL_SCANS_PER_HOUR, windowMs: HOUR_MS },
     login: { failuresMax: 2, windowMs: HOUR_MS, lockMs: LOCK_MS },
     sessionMs: 10_000 * DAY_MS,
-    chat: { ...blakjaksRules.chat, channels },
+    chat: {
+      ...blakjaksRules.chat,
+      channels,
+      retentionMs: 10_000 * DAY_MS,
+      // Time stands still while a clock that went back catches up: clients are soon told to wait for longer than they do.
+      escalation: { ...blakjaksRules.chat.escalation, intervalMaxMs: 5 * MINUTE_MS },
+    },
   })
+
+/** For the names and inputs of its commands and queries, and its rules: what has state here is nobody's. */
+export const programWithoutState = smallProgram()
 
 /** A UUID that counts up; the prefix tells what it numbers. */
 export const uuid = (prefix: string, count: number) =>

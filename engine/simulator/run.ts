@@ -5,6 +5,7 @@
  * settled, everything that is durable must be in the database, and all checks are made.
  */
 import type { CheckName } from './catalogue.js'
+import { ChatClients } from './chat-clients.js'
 import { checkAll, checkMemory } from './checks.js'
 import { Clients } from './clients.js'
 import { Deployment, type World } from './deployment.js'
@@ -73,6 +74,7 @@ class Run {
   readonly deployment: Deployment
   readonly clients: Clients
   readonly sockets: Sockets
+  readonly chat: ChatClients
   readonly #steps: readonly Step[]
   readonly #life = new Life('run')
   #begun = false
@@ -90,6 +92,7 @@ class Run {
     this.deployment = new Deployment(this.world)
     this.clients = new Clients(this.world, this.deployment)
     this.sockets = new Sockets(this.world, this.deployment)
+    this.chat = new ChatClients(this.world, this.deployment)
     this.#steps = drawSteps(seed, steps).filter((_, at) => !skip.has(at))
   }
 
@@ -99,6 +102,7 @@ class Run {
     clients.begin().then(
       () => {
         this.#begun = true
+        this.chat.begin()
         this.#perform()
       },
       () => {},
@@ -111,9 +115,15 @@ class Run {
     faults.areOver = true
     story.tell('run', 'the faults are over')
     await this.#settle()
-    await this.#during(checkAll(this.world, deployment, clients))
+    await this.#during(checkAll(this.world, deployment, clients, this.chat))
     this.sockets.check()
+    this.chat.check()
+    await this.#during(this.chat.checkRights(false))
     await this.#stopAndStart()
+    this.chat.comeBackAll()
+    await this.#until('liveness: a chat comes back', () => this.chat.isSettled)
+    this.chat.check()
+    await this.#during(this.chat.checkRights(true))
     await this.#during(checkMemory(story, deployment))
   }
 
@@ -127,7 +137,9 @@ class Run {
     this.scheduler.after(step.afterMicros, this.#life, () => {
       this.#next += 1
       this.#jumpClock()
-      this.clients.perform(step)
+      if (step.kind === 'come back') this.chat.comeBack(step.member)
+      else if (step.kind === 'say') this.chat.say(step.member, step.channelId)
+      else this.clients.perform(step)
       this.#perform()
     })
   }
@@ -146,6 +158,7 @@ class Run {
   async #settle(): Promise<void> {
     const { deployment, world, scheduler } = this
     await this.#until('liveness: a server runs', () => deployment.running !== undefined && !deployment.isStopping)
+    await this.#until('liveness: a chat comes back', () => this.chat.isSettled)
     // Beyond every alarm, whatever was done to the clock.
     scheduler.after(3 * DAY_MS * 1_000, this.#life, () => {})
     const isQuiet = () => {
@@ -158,6 +171,7 @@ class Run {
     }
     await this.#until('liveness: everything comes to rest', isQuiet)
     await this.#until('liveness: memory is told so', () => deployment.running?.shard.gauges().lag_records === 0)
+    await this.#until('liveness: a chat comes back', () => this.chat.isSettled)
   }
 
   async #stopAndStart(): Promise<void> {

@@ -6,7 +6,7 @@
  */
 import { Stream } from '../../gateway/sockets/stream.js'
 import type { TurnRecord } from '../record.js'
-import type { Deployment, World } from './deployment.js'
+import type { Deployment, Follower, World } from './deployment.js'
 import { Random } from './random.js'
 import { Life } from './scheduler.js'
 
@@ -23,7 +23,7 @@ interface Event {
   readonly ordinal: number
 }
 
-export class Sockets {
+export class Sockets implements Follower {
   readonly #sockets: Socket[]
   readonly #life = new Life('sockets')
   readonly #random: Random
@@ -36,9 +36,7 @@ export class Sockets {
   ) {
     this.#random = new Random(world.seed, 'sockets')
     this.#sockets = Array.from({ length: SOCKETS }, (_, at) => new Socket(this, `socket ${at + 1}`))
-    deployment.onStart = () => this.#onStart()
-    deployment.onRecord = (record) => this.#onRecord(record)
-    deployment.onEnd = () => this.#onEnd()
+    deployment.followers.push(this)
   }
 
   get ordinal(): number {
@@ -62,19 +60,19 @@ export class Sockets {
     this.after(RECONNECT_MICROS, () => socket.connect())
   }
 
-  #onStart(): void {
+  onStart(): void {
     const { history, running } = this.deployment
     this.#stream = new Stream(running?.life.name ?? '', EVENTS_KEPT)
     this.#ordinal = history.records.flatMap(({ facts }) => facts).filter(({ type }) => type === 'scan.accepted').length
     for (const socket of this.#sockets) this.reconnectLater(socket)
   }
 
-  #onEnd(): void {
+  onEnd(): void {
     this.#stream = undefined
     for (const socket of this.#sockets) socket.close()
   }
 
-  #onRecord({ facts }: TurnRecord): void {
+  onRecord({ facts }: TurnRecord): void {
     for (const fact of facts) {
       if (fact.type !== 'scan.accepted' || !('ordinal' in fact)) continue
       const ordinal = Number(fact.ordinal)

@@ -1,7 +1,7 @@
 /** What clients will ask for in a run: drawn before it begins, so that steps can be left out without moving others. */
 import type { TierName } from '../../actors/user/facts.js'
-import { type ChatStep, chatWeights, drawChatStep, isChatKind } from './chat-wishes.js'
-import { allCodes, DAY_MS, HOUR_MS, MINUTE_MS } from './program.js'
+import { type ChatStep, chatWeights, drawChatStep, drawRushStep, isChatKind } from './chat-wishes.js'
+import { allCodes, CHANNELS, DAY_MS, HOUR_MS, MINUTE_MS } from './program.js'
 import { Random } from './random.js'
 
 export const MEMBERS = 5
@@ -22,6 +22,7 @@ export type Step = { readonly afterMicros: number } & (
       readonly status: 'manufactured' | 'invalidated' | 'generated'
     }
   | { readonly kind: 'fail login'; readonly member: number }
+  | { readonly kind: 'come back'; readonly member: number }
   | ChatStep
 )
 export type UnlockedType = 'crypto_100' | 'crypto_1k' | 'casino' | 'crypto_10k' | 'trip'
@@ -32,11 +33,16 @@ const pausesMs = [1, 5 * MINUTE_MS, 20 * MINUTE_MS, HOUR_MS - 1, HOUR_MS, 9 * DA
 const weights = {
   ...{ scan: 60, look: 8, fund: 6, sell: 6, unlock: 1, threshold: 1, tier: 2, suspend: 1, return: 5, codes: 2 },
   'fail login': 6,
+  'come back': 4,
   ...chatWeights,
 } as const
 const kinds = (Object.keys(weights) as (keyof typeof weights)[]).flatMap((kind) =>
   Array.from({ length: weights[kind] }, () => kind),
 )
+
+/** Where somebody comes back, others talk meanwhile. */
+const RUSH_STEPS = 6
+const RUSH_PAUSE_MICROS = 500
 
 /** Most steps come in bursts; some after minutes or days. */
 function drawPause(random: Random): number {
@@ -47,12 +53,23 @@ function drawPause(random: Random): number {
 export function drawSteps(seed: number, count: number): Step[] {
   const random = new Random(seed, 'workload')
   let fresh = 0
+  let rushing = 0
+  let rushedTo = 0
   return Array.from({ length: count }, (): Step => {
+    if (rushing > 0) {
+      rushing -= 1
+      const afterMicros = random.int(0, RUSH_PAUSE_MICROS)
+      return { afterMicros, ...drawRushStep(random, random.int(0, MEMBERS - 1), rushedTo) }
+    }
     const afterMicros = drawPause(random)
     const member = random.int(0, MEMBERS - 1)
     const kind = random.pick(kinds)
     if (isChatKind(kind)) return { afterMicros, ...drawChatStep(random, kind, member) }
     switch (kind) {
+      case 'come back':
+        rushing = RUSH_STEPS
+        rushedTo = random.int(0, CHANNELS.length - 1)
+        return { kind, afterMicros, member }
       case 'scan': {
         const code = random.chance(0.7) ? (allCodes[fresh++] ?? random.pick(allCodes)) : random.pick(allCodes)
         return { kind, afterMicros, member, code, isKeyed: random.chance(0.85) }
