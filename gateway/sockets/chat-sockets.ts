@@ -14,6 +14,7 @@ import type { TurnRecord } from '../../engine/record.js'
 import type { Environment } from '../../engine/store.js'
 import type { Chat } from '../chat.js'
 import type { Principal } from '../http/toolkit/principal.js'
+import { type Attendance, nobodyElsewhere } from './attendance.js'
 import { ChannelFeeds } from './channel-feeds.js'
 import type { ChatEventData } from './chat-events.js'
 import { editInput, inChannel, joinInput, onMessage, reactInput, readInput, sendInput } from './chat-in.js'
@@ -23,7 +24,7 @@ import type { ServerSocket, SocketNamespace } from './client-out.js'
 import { byNumber, concernsPins, fitting, joinAnswer, missedSince, postedAfter } from './join-answer.js'
 import type { SocketLog, SocketMetrics } from './metrics.js'
 import { Peers } from './peers.js'
-import { Presence, SAMPLE_MAX } from './presence.js'
+import { Presence } from './presence.js'
 import { type RightsFact, RightsWatch } from './rights-watch.js'
 import type { Position } from './stream.js'
 import { TokenBucket } from './token-bucket.js'
@@ -52,6 +53,8 @@ export interface ChatSocketsOptions {
   readonly namespace: SocketNamespace
   /** Other processes serve the same channels, and the adapter of the namespace reaches them. */
   readonly isShared: boolean
+  /** Who is in the channels in other processes. */
+  readonly attendance?: Attendance
   readonly chat: Chat
   readonly environment: Pick<Environment, 'now' | 'wakeAt'>
   readonly metrics: SocketMetrics
@@ -86,15 +89,15 @@ export class ChatSockets {
     this.#options = options
     this.#limits = options.limits ?? defaultChatSocketLimits
     this.#feeds = new ChannelFeeds(this.#limits.channelEventsKept)
-    this.#presence = new Presence(options.environment, (...here) => this.#tellPresence(...here))
-    const toPeers = {
-      ...options,
-      onPresence: (channel: string) => this.#presence.touch(channel),
-      onTyping: (typing: TypingHint) => {
-        if (this.#presence.count(typing.channel) > 0) this.#tellTypingHere(typing)
-      },
+    const { environment, attendance = nobodyElsewhere } = options
+    this.#presence = new Presence({
+      ...{ environment, attendance },
+      tell: (channel) => options.namespace.to(roomOf(channel)).emit('presence', this.#presenceIn(channel)),
+    })
+    const onTyping = (typing: TypingHint) => {
+      if (this.#presence.here(typing.channel) > 0) this.#tellTypingHere(typing)
     }
-    this.#peers = options.isShared ? new Peers(toPeers) : null
+    this.#peers = options.isShared ? new Peers({ ...options, onTyping }) : null
     this.#rights = new RightsWatch({
       environment: options.environment,
       present: () => membersOf(options.namespace.sockets.values()),
@@ -109,18 +112,10 @@ export class ChatSockets {
   stop(): void {
     this.#rights.stop()
     this.#presence.stop()
-    this.#peers?.stop()
   }
 
-  #tellPresence(channel: string, here: number, sampleHere: string[]): void {
-    this.#peers?.tellPresence({ channel, count: here, sample: sampleHere })
-    this.#options.namespace.to(roomOf(channel)).emit('presence', this.#presenceIn(channel, sampleHere))
-  }
-
-  #presenceIn(channel: string, sampleHere: readonly string[]): ChatEventData<'presence'> {
-    const others = this.#peers?.elsewhere(channel) ?? { count: 0, sample: [] }
-    const sample = [...sampleHere, ...others.sample].slice(0, SAMPLE_MAX)
-    return { channel, count: this.#presence.count(channel) + others.count, sample }
+  #presenceIn(channel: string): ChatEventData<'presence'> {
+    return { channel, count: this.#presence.count(channel), sample: this.#presence.sample(channel) }
   }
 
   /** Tells everybody concerned of a durable record. */
@@ -281,7 +276,7 @@ export class ChatSockets {
     if (joined.channels.has(channelId)) return
     joined.channels.add(channelId)
     const isNews = this.#presence.enter(channelId, userId, username)
-    if (!isNews) socket.emit('presence', this.#presenceIn(channelId, this.#presence.sample(channelId)))
+    if (!isNews) socket.emit('presence', this.#presenceIn(channelId))
   }
 
   #leave(socket: ServerSocket, userId: string, channelId: string) {
