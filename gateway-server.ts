@@ -19,10 +19,11 @@ import type { Tiding } from './gateway/bus/tidings.js'
 import { channelNames } from './gateway/bus/wire.js'
 import { Chat } from './gateway/chat.js'
 import { ClientAddresses } from './gateway/http/toolkit/client-address.js'
+import type { Principal } from './gateway/http/toolkit/principal.js'
 import { createHttpServer } from './gateway/http/toolkit/server.js'
 import { LiveEvents } from './gateway/live-events.js'
-import { attachGatewaySockets } from './gateway/sockets/gateway-sockets.js'
-import { scanInput } from './gateway/sockets/scan-in.js'
+import { attachGatewaySockets, type GatewaySockets } from './gateway/sockets/gateway-sockets.js'
+import { type ScanInput, scanInput } from './gateway/sockets/scan-in.js'
 import { PRODUCT, TOKEN_AUDIENCE, VERSION } from './product.js'
 import { rateLimits } from './rate-limits.js'
 import type { Settings } from './settings.js'
@@ -54,21 +55,7 @@ export async function startGateway(settings: Settings & { REDIS_URL: string }, l
   })
   const keys = new RemoteKeys()
   const keeping = keepKeys(keys, engine, log)
-  const program = createBlakjaks()
-  const coldNumberAt = async (channelId: string, offset: number) =>
-    z
-      .int()
-      .nullable()
-      .parse(await engine.call('chat.cold_number', { channelId, offset }))
-  const chat = new Chat(engine, program, environment.newId, coldNumberAt)
-  const liveEvents = new LiveEvents({
-    ...{ engine, program, playbackTemplate: settings.HLS_URL_TEMPLATE },
-    ended: noArchive,
-  })
-  const attendance = new AttendanceReports({
-    environment,
-    report: async (report) => receiptSchema.parse(await engine.call('attendance', { gateway, ...report })),
-  })
+  const remote = remoteServices(engine, gateway, settings)
   const tokens = new Tokens({
     keys,
     signer: noSigner,
@@ -97,22 +84,11 @@ export async function startGateway(settings: Settings & { REDIS_URL: string }, l
   })
   const clients = new ClientAddresses(settings.TRUSTED_PROXIES)
   const sockets = attachGatewaySockets({
-    ...{ environment, chat, liveEvents, attendance, log, app: http.app, metrics: registry },
-    milestones: program.rules.milestones,
-    engine: {
-      load: () => engine.call('insights.state', {}),
-      sayWatched: () => engine.call('insights.watched', {}),
-      share: (userId) => engine.call('personal.share', { userId }),
-      keep: (userIds) => engine.call('personal.keep', { userIds }),
-    },
+    ...{ ...remote, environment, log, app: http.app, metrics: registry },
     parseScan: scanInput,
-    submitScan: (who, scan, { ip }) => engine.call('scan.submit', { who, scan, ip }),
     authenticate: async (token) => {
       const principal = await tokens.verifyAccess(token)
       return { principal, expiresAtMs: (decodeJwt(token).exp ?? 0) * 1_000 }
-    },
-    checkSession: async ({ userId, sessionId }) => {
-      await engine.query(program.queries.session, { userId, sessionId })
     },
     clientOf: (res, req) => clients.ofRequest(res, req),
     chatAdapter: redis.adapter(names.sockets),
@@ -121,25 +97,7 @@ export async function startGateway(settings: Settings & { REDIS_URL: string }, l
     limitLoopback: settings.RATE_LIMIT_LOOPBACK,
     allowedOrigins: settings.ALLOWED_ORIGINS,
   })
-  const feed = new FactFeed({
-    ...{ environment, log },
-    missed: async (run, seq) => missedSchema.parse(await engine.call('facts.missed', { run, seq })),
-    publish: (bytes) => sockets.take(unpack<Tiding[]>(bytes)),
-    resync: (because) => {
-      log.warn({ because }, 'clients are sent away to come back with their positions')
-      sockets.begin()
-      sockets.dismissAll()
-    },
-    onRun: () => {
-      keeping.now()
-      sockets.begin()
-    },
-  })
-  sockets.chatNamespace.on('facts', (...told: unknown[]) => {
-    const parsed = factsSchema.safeParse(told)
-    if (parsed.success) feed.take(...parsed.data)
-    else log.error({ err: parsed.error }, 'facts from Redis could not be read')
-  })
+  const feed: FactFeed = followEngine(engine, sockets, keeping.now, log)
   exposeGauges(registry, 'gateway', 'The gateway', () => ({ ...engine.gauges(), ...redis.gauges(), ...feed.gauges() }))
   const port = await http.listen(settings.PORT, settings.HOST)
   return {
@@ -152,6 +110,61 @@ export async function startGateway(settings: Settings & { REDIS_URL: string }, l
       redis.close()
     },
   }
+}
+
+/** What the sockets stand on, asked of the engine. */
+function remoteServices(engine: RemoteEngine, gateway: string, settings: Settings) {
+  const program = createBlakjaks()
+  const coldNumber = z.int().nullable()
+  const coldNumberAt = async (channelId: string, offset: number) =>
+    coldNumber.parse(await engine.call('chat.cold_number', { channelId, offset }))
+  return {
+    chat: new Chat(engine, program, environment.newId, coldNumberAt),
+    liveEvents: new LiveEvents({
+      ...{ engine, program, playbackTemplate: settings.HLS_URL_TEMPLATE },
+      ended: noArchive,
+    }),
+    attendance: new AttendanceReports({
+      environment,
+      report: async (report) => receiptSchema.parse(await engine.call('attendance', { gateway, ...report })),
+    }),
+    milestones: program.rules.milestones,
+    checkSession: async ({ userId, sessionId }: Principal) => {
+      await engine.query(program.queries.session, { userId, sessionId })
+    },
+    submitScan: (who: Principal, scan: ScanInput, { ip }: { readonly ip: string }) =>
+      engine.call('scan.submit', { who, scan, ip }),
+    engine: {
+      load: () => engine.call('insights.state', {}),
+      sayWatched: () => engine.call('insights.watched', {}),
+      share: (userId: string) => engine.call('personal.share', { userId }),
+      keep: (userIds: readonly string[]) => engine.call('personal.keep', { userIds }),
+    },
+  }
+}
+
+/** Tells the sockets everything that the engine tells, and makes them begin anew where it cannot. */
+function followEngine(engine: RemoteEngine, sockets: GatewaySockets, onRun: () => void, log: Logger): FactFeed {
+  const feed = new FactFeed({
+    ...{ environment, log },
+    missed: async (run, seq) => missedSchema.parse(await engine.call('facts.missed', { run, seq })),
+    publish: (bytes) => sockets.take(unpack<Tiding[]>(bytes)),
+    resync: (because) => {
+      log.warn({ because }, 'clients are sent away to come back with their positions')
+      sockets.begin()
+      sockets.dismissAll()
+    },
+    onRun: () => {
+      onRun()
+      sockets.begin()
+    },
+  })
+  sockets.chatNamespace.on('facts', (...told: unknown[]) => {
+    const parsed = factsSchema.safeParse(told)
+    if (parsed.success) feed.take(...parsed.data)
+    else log.error({ err: parsed.error }, 'facts from Redis could not be read')
+  })
+  return feed
 }
 
 const noArchive = () => Promise.reject(new Error('a gateway reads no archive'))

@@ -17,7 +17,7 @@ import {
 import { RedisServer } from './support/redis.js'
 import { Deployment, until } from './support/server.js'
 
-t.setTimeout(120_000)
+t.setTimeout(180_000)
 const redis = await RedisServer.started(t)
 const site = await Deployment.create(t)
 const engineEnv = { REDIS_URL: redis.url, RATE_LIMIT_MEMBER_PER_SECOND: '1000', RATE_LIMIT_MEMBER_BURST: '1000' }

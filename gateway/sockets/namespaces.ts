@@ -16,8 +16,14 @@ import type { Principal } from '../http/toolkit/principal.js'
 import type { LiveEvents } from '../live-events.js'
 import type { Attendance } from './attendance.js'
 import { ChatSockets, defaultChatSocketLimits } from './chat-sockets.js'
-import { handshake } from './client-in.js'
-import { milestonesOf, type PersonalEntry, type ServerSocket, type SessionClosed } from './client-out.js'
+import { type CommandOptions, type HandshakeOptions, handshake } from './client-in.js'
+import {
+  milestonesOf,
+  type PersonalEntry,
+  type ServerSocket,
+  type SessionClosed,
+  type SocketServer,
+} from './client-out.js'
 import { CommandsUnderWay } from './commands-under-way.js'
 import { Connections } from './connections.js'
 import { defaultSocketLimits, type SocketLimits } from './limits.js'
@@ -74,7 +80,6 @@ export interface SocketSources {
 export function serveNamespaces<Scan>(options: NamespacesOptions<Scan>, sources: SocketSources) {
   const limits = { ...defaultSocketLimits, ...options.limits }
   const { environment, log, addressBucket, limitLoopback = false } = options
-  const { insights, follow, attendance, tellsCore } = sources
   const metrics = new SocketMetrics(options.metrics)
   const safeApp = new SafeApp(options.app, {
     ...limits,
@@ -85,48 +90,13 @@ export function serveNamespaces<Scan>(options: NamespacesOptions<Scan>, sources:
   const connections = new Connections(safeApp, metrics, { limits, limitLoopback, addressBucket })
   const io = openServer(safeApp, connections, { ...options, limits })
   const members = new Members(limits.socketsPerMemberMax, environment)
-  const personal = new Personal({ ...options, namespace: io.of('/'), follow, metrics })
-  const live = new LiveInsights({
-    ...{ environment, insights, metrics },
-    namespace: io.of(INSIGHTS),
-    milestones: milestonesOf(options.milestones),
-  })
-  const chat = new ChatSockets({
-    ...options,
-    ...{ attendance, metrics },
-    limits: defaultChatSocketLimits,
-    namespace: io.of(CHAT),
-    isShared: options.chatAdapter !== undefined,
-  })
-  const events = new LiveEventSockets({
-    ...{ environment, metrics, log, attendance, tellsCore },
-    live: options.liveEvents,
-    namespace: io.of(CHAT),
-  })
+  const handlers = createHandlers(io, options, sources, metrics)
+  const { personal, live, chat, events } = handlers
   events.begin()
-
-  const ipOf = (socket: ServerSocket) => safeApp.clientOf(socket.conn.request).ip
-  const entry = { ...options, members, metrics, ipOf }
   const underWay = new CommandsUnderWay()
+  const ipOf = (socket: ServerSocket) => safeApp.clientOf(socket.conn.request).ip
   const commandOptions = { limits, underWay, now: () => environment.now(), metrics, log }
-  serveNamespace(io.of('/'), handshake(entry, false), commandOptions, (socket) => {
-    const { member } = socket.data
-    assert(member !== undefined, 'only members enter /')
-    return personal.welcome(socket, member, ipOf(socket))
-  })
-  const chatEntry = {
-    ...entry,
-    checkSession: async (principal: Principal) => {
-      await options.checkSession(principal)
-      await options.chat.enter(principal.userId)
-    },
-  }
-  serveNamespace(io.of(CHAT), handshake(chatEntry, false), commandOptions, (socket) => {
-    return new Map([...chat.welcome(socket), ...events.welcome(socket)])
-  })
-  const insightsEntry = { ...entry, ready: () => insights.ready() }
-  serveNamespace(io.of(INSIGHTS), handshake(insightsEntry, true), commandOptions, (socket) => live.welcome(socket))
-
+  letIn(io, options, handlers, sources.insights, { members, metrics, ipOf }, commandOptions)
   const gauges = () => ({
     connections: connections.open,
     connections_max: limits.connectionsMax,
@@ -134,24 +104,18 @@ export function serveNamespaces<Scan>(options: NamespacesOptions<Scan>, sources:
     addresses: connections.addresses,
     members: members.online,
     commands_under_way: underWay.count,
-    feed_offset: insights.state.feed.offset,
+    feed_offset: sources.insights.state.feed.offset,
     ...sources.gauges(),
     ...chat.gauges(),
     ...events.gauges(),
   })
   metrics.expose(gauges)
-
-  const endSessions = (facts: TurnRecord['facts']) => {
-    for (const fact of facts as readonly SessionClosed[]) {
-      if (fact.type === 'session.closed') members.endSession(fact.sessionId, fact.because)
-    }
-  }
   return {
     ...{ live, personal, gauges },
     chatNamespace: io.of(CHAT),
     /** Tells everybody concerned of what became true, as far as it is neither numbered nor counted first. */
     publish: (facts: TurnRecord['facts']) => {
-      endSessions(facts)
+      endSessions(members, facts)
       chat.publish({ facts })
       events.publish({ facts })
     },
@@ -168,4 +132,69 @@ export function serveNamespaces<Scan>(options: NamespacesOptions<Scan>, sources:
     },
   }
 }
-export type Namespaces = ReturnType<typeof serveNamespaces>
+
+type Handlers<Scan> = ReturnType<typeof createHandlers<Scan>>
+
+function createHandlers<Scan>(
+  io: SocketServer,
+  options: NamespacesOptions<Scan>,
+  { insights, follow, attendance, tellsCore }: SocketSources,
+  metrics: SocketMetrics,
+) {
+  const { environment, log } = options
+  return {
+    personal: new Personal({ ...options, namespace: io.of('/'), follow, metrics }),
+    live: new LiveInsights({
+      ...{ environment, insights, metrics },
+      namespace: io.of(INSIGHTS),
+      milestones: milestonesOf(options.milestones),
+    }),
+    chat: new ChatSockets({
+      ...options,
+      ...{ attendance, metrics },
+      limits: defaultChatSocketLimits,
+      namespace: io.of(CHAT),
+      isShared: options.chatAdapter !== undefined,
+    }),
+    events: new LiveEventSockets({
+      ...{ environment, metrics, log, attendance, tellsCore },
+      live: options.liveEvents,
+      namespace: io.of(CHAT),
+    }),
+  }
+}
+
+/** Who may enter where, and what they may say there. */
+function letIn<Scan>(
+  io: SocketServer,
+  options: NamespacesOptions<Scan>,
+  { personal, live, chat, events }: Handlers<Scan>,
+  insights: Insights,
+  known: Pick<HandshakeOptions, 'members' | 'metrics' | 'ipOf'>,
+  commandOptions: CommandOptions,
+): void {
+  const entry = { ...options, ...known }
+  serveNamespace(io.of('/'), handshake(entry, false), commandOptions, (socket) => {
+    const { member } = socket.data
+    assert(member !== undefined, 'only members enter /')
+    return personal.welcome(socket, member, known.ipOf(socket))
+  })
+  const chatEntry = {
+    ...entry,
+    checkSession: async (principal: Principal) => {
+      await options.checkSession(principal)
+      await options.chat.enter(principal.userId)
+    },
+  }
+  serveNamespace(io.of(CHAT), handshake(chatEntry, false), commandOptions, (socket) => {
+    return new Map([...chat.welcome(socket), ...events.welcome(socket)])
+  })
+  const insightsEntry = { ...entry, ready: () => insights.ready() }
+  serveNamespace(io.of(INSIGHTS), handshake(insightsEntry, true), commandOptions, (socket) => live.welcome(socket))
+}
+
+function endSessions(members: Members, facts: TurnRecord['facts']): void {
+  for (const fact of facts as readonly SessionClosed[]) {
+    if (fact.type === 'session.closed') members.endSession(fact.sessionId, fact.because)
+  }
+}
