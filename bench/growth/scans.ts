@@ -7,11 +7,11 @@ import { type NamedPids, sampleProcesses, usageBetween } from '../load/processes
 import { runClosedLoop, runOpenLoop } from '../load/runner.js'
 import { busySeconds } from '../scan/machine.js'
 import { HistogramDifference, scrape } from '../scan/prometheus.js'
+import { CODES_PER_CHUNK } from './stock.js'
 
 const CONNECTIONS = 32
 const WARM_UP_MS = 1_000
 const CODE_BYTES = 8
-const CODES_PER_CHUNK_TAKEN = 128
 const LAG_POLL_MS = 50
 const CATCH_UP_MS = 60_000
 
@@ -34,7 +34,7 @@ export class CodeDraw {
   readonly #taken = new Set<number>()
 
   async draw(sql: Sql, count: number): Promise<string[]> {
-    const wanted = Math.ceil(count / CODES_PER_CHUNK_TAKEN)
+    const wanted = Math.ceil(count / CODES_PER_CHUNK)
     const rows = await sql<{ chunk: number; codes: Buffer }[]>`
       select chunk, codes from qr_code_chunks
       where chunk in (
@@ -44,8 +44,8 @@ export class CodeDraw {
     const texts: string[] = []
     for (const { chunk, codes } of rows) {
       this.#taken.add(chunk)
-      for (let at = 0; at < CODES_PER_CHUNK_TAKEN; at++) {
-        texts.push(formatCode(codes.readUInt32BE(at * CODE_BYTES), codes.readUInt32BE(at * CODE_BYTES + 4)))
+      for (let at = 0; at < codes.length; at += CODE_BYTES) {
+        texts.push(formatCode(codes.readUInt32BE(at), codes.readUInt32BE(at + 4)))
       }
     }
     if (texts.length < count) throw new Error(`of ${count} codes ${texts.length} are left`)
