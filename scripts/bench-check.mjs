@@ -1,5 +1,5 @@
 // npm run bench:check -- <commitA> <commitB>: is B slower than A? Both are checked out into a temporary folder and measured in
-// pairs, A B then B A and so on, by one load generator at a time. Ends with 1 when the median pair is over 10 % slower.
+// pairs, A B then B A and so on. Ends with 1 when the median pair is over 10 % slower.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util'
 import { ensureDependencies, root } from './setup.mjs'
 
 const SLOWER_MAX = 0.1
-/** What other programs may use before the figures are doubtful. */
+/** What other programs may use before scans a second say more of them than of ours. */
 const OTHERS_CORES_MAX = 0.3
 const RUN_TIMEOUT_MS = 180_000
 const usage = `npm run bench:check -- <commitA> <commitB> [--pairs 5] [--seconds 3] [--patch file]
@@ -38,7 +38,7 @@ const git = (...args) => execFileSync('git', ['-C', root, ...args], { encoding: 
 /** A checkout that is built, with a data folder that all its runs share. */
 function prepare(folder, side, commit, patch) {
   const checkout = join(folder, side)
-  git('worktree', 'add', '--detach', checkout, commit)
+  git('worktree', 'add', '--quiet', '--detach', checkout, commit)
   if (patch !== undefined) execFileSync('git', ['-C', checkout, 'apply', patch])
   symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'))
   // Not through run.mjs: it would install what the commit's lock file says, over the node_modules of this checkout.
@@ -90,23 +90,29 @@ function median(values) {
   return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2
 }
 
+/** By scans a second; where other programs take the cores from it now and then, by the CPU that a scan costs. */
+function judge(measured) {
+  const [speed, cpu, others] = ['speed', 'cpu', 'others'].map((name) => median(measured.map((pair) => pair[name])))
+  const says = `does ${speed.toFixed(3)} of the scans a second, for ${cpu.toFixed(3)} of the CPU a scan,`
+  if (!(others > OTHERS_CORES_MAX)) return { slower: speed < 1 - SLOWER_MAX, says }
+  console.log(`Other programs used ${others.toFixed(2)} cores: judged by the CPU of the server alone.`)
+  return { slower: 1 / cpu < 1 - SLOWER_MAX, says }
+}
+
 ensureDependencies()
 const [commitA, commitB] = positionals.map((name) => git('rev-parse', '--short', `${name}^{commit}`))
 const folder = mkdtempSync(join(tmpdir(), 'comptroller-check-'))
 // Root's Postgres runs as somebody else, who has to pass through.
 chmodSync(folder, 0o711)
+// A Ctrl-C ends the run that is under way; what was made is removed then.
+process.on('SIGINT', () => {})
 let failed = true
 try {
   const sides = [prepare(folder, 'A', commitA), prepare(folder, 'B', commitB, values.patch)]
   const measured = compare(...sides)
-  const [speed, cpu, others] = ['speed', 'cpu', 'others'].map((name) => median(measured.map((pair) => pair[name])))
-  if (others > OTHERS_CORES_MAX)
-    console.log(`Other programs used ${others.toFixed(2)} cores: better measured on a quiet machine.`)
-  failed = speed < 1 - SLOWER_MAX
-  const verdict = failed ? 'SLOWER' : 'ok'
-  console.log(
-    `${verdict}: ${commitB} does ${speed.toFixed(3)} of the scans a second of ${commitA}, for ${cpu.toFixed(3)} of its CPU a scan`,
-  )
+  const { slower, says } = judge(measured)
+  failed = slower
+  console.log(`${failed ? 'SLOWER' : 'ok'}: ${commitB} ${says} of ${commitA}`)
 } finally {
   for (const side of ['A', 'B']) {
     // The link first: whatever removes the checkout must not follow it.

@@ -121,7 +121,7 @@ function sectionOf({ subscribers, rounds, ms }: FanOutPlan, measured: readonly R
     tables: [servers, ratios],
     plots: [plot],
     notMeasured: [
-      'the fan-out of the counter: it is told once a second, whatever is scanned',
+      'the counter against raw uWebSockets.js: it is told once a second, whatever is scanned (see scans with viewers)',
       'browsers and polling clients',
     ],
     goals: {},

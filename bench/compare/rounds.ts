@@ -38,6 +38,11 @@ export class Field {
     this.#members = members
   }
 
+  /** Scans that a contender has been sent so far. */
+  scanned(name: ContenderName): number {
+    return this.supplies.get(name)?.scanned ?? 0
+  }
+
   async measure(what: string, { rounds, among, ...run }: Measurement): Promise<Results> {
     const results: Partial<Record<ContenderName, RunFigures[]>> = {}
     for (let round = 1; round <= rounds; round++) {

@@ -13,6 +13,7 @@ import { scanSection } from './scan-section.js'
 import type { Section } from './section.js'
 import { openStage } from './stage.js'
 import { spreadOf } from './statistics.js'
+import { measureViewers } from './viewers-phase.js'
 
 export async function scanPart(folder: string, plan: ScanPlan): Promise<Section> {
   const stage = await openStage(folder, secondsOfScans(plan))
@@ -40,7 +41,8 @@ async function measureScans(field: Field, plan: ScanPlan): Promise<ScanResults> 
     rounds,
   })
   const saturation = saturationOf(Object.values(bursts))
-  return { plan, bursts, sustained, saturation, open: await measureOpen(field, plan, saturation) }
+  const open = await measureOpen(field, plan, saturation)
+  return { plan, bursts, sustained, saturation, open, watched: await measureViewers(field, plan.watched, rounds) }
 }
 
 function saturationOf(bursts: readonly Results[]): Partial<Record<ContenderName, number>> {

@@ -1,5 +1,6 @@
 /** How much of the scan part is measured. */
 import type { ContenderName } from './contenders.js'
+import type { ViewersPlan } from './viewers-phase.js'
 
 export interface ScanPlan {
   readonly rounds: number
@@ -8,6 +9,7 @@ export interface ScanPlan {
   readonly openMs: number
   /** Of each contender's saturation. */
   readonly openShares: Readonly<Partial<Record<ContenderName, readonly number[]>>>
+  readonly watched: ViewersPlan
 }
 
 export const BURST_CONNECTIONS = [64, 256] as const
@@ -24,6 +26,7 @@ export const scanPlans = {
     sustainedMs: 60_000,
     openMs: 2_500,
     openShares: { ours: [0.25, DURABLE_SHARE, DECISION_SHARE, 1], transaction: [0.5, 0.8], statement: [0.8] },
+    watched: { viewers: 1_000, scansPerSecond: 50, ms: 2_500 },
   },
   quick: {
     rounds: 1,
@@ -31,6 +34,7 @@ export const scanPlans = {
     sustainedMs: 8_000,
     openMs: 2_000,
     openShares: { ours: [DURABLE_SHARE, DECISION_SHARE], transaction: [0.5], statement: [0.5] },
+    watched: { viewers: 500, scansPerSecond: 50, ms: 2_000 },
   },
 } as const satisfies Record<string, ScanPlan>
 

@@ -3,6 +3,7 @@ import type { ContenderName } from './contenders.js'
 import type { Results } from './rounds.js'
 import type { RunFigures } from './run.js'
 import type { DECISION_SHARE, DURABLE_SHARE, ScanPlan } from './scan-plan.js'
+import type { ViewersResults } from './viewers-phase.js'
 
 export interface OpenLoop {
   readonly name: ContenderName
@@ -19,6 +20,7 @@ export interface ScanResults {
   /** Requests a second: the best median of a burst. */
   readonly saturation: Readonly<Partial<Record<ContenderName, number>>>
   readonly open: readonly OpenLoop[]
+  readonly watched: ViewersResults
 }
 
 /** The runs of ours at a share of saturation. */

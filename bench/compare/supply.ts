@@ -46,6 +46,11 @@ export class Supply {
     return this.isEndless ? this.#endless(scanners) : this.#once(scanners, new Roster(scanners.length, active))
   }
 
+  /** Requests made so far. */
+  get scanned(): number {
+    return this.#next
+  }
+
   /** Throws a {@link SupplyExhaustedError} when a run was cut short. */
   assertLasted(): void {
     if (this.#lacking === null) return
