@@ -1,10 +1,10 @@
 /** `npm run bench:growth`: 10 thousand to a million members, 1 to 50 million codes, a thousand to 18,000 viewers. */
-import { execFileSync } from 'node:child_process'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { loadavg } from 'node:os'
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import { count } from '../cli/options.js'
+import { commit } from './commit.js'
 import { inTemporaryFolder } from './data-folder.js'
 import { allSeries, type Growth, growthTargets, tablesOf } from './growth/report.js'
 import { CodeDraw } from './growth/scans.js'
@@ -72,14 +72,6 @@ async function bench(folder: string): Promise<Growth> {
   const sockets = await measureSockets(folder, options.sockets, plan, draw)
   const head = { at: new Date().toISOString(), commit: commit(), machine: machine(), options, loadAverage: loadavg() }
   return { ...head, sizes, sockets }
-}
-
-function commit(): string {
-  try {
-    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
-  } catch {
-    return 'unknown'
-  }
 }
 
 function pageOf(growth: Growth, targets: ReturnType<typeof growthTargets>): string {

@@ -39,9 +39,11 @@ export class Operator {
     await this.#ask('POST', `${EVENTS}/${id}/start`, null)
   }
 
-  /** An announcement that says when it was due. */
-  async announce(id: string, dueMs: number): Promise<void> {
-    await this.#ask('POST', `${EVENTS}/${id}/overlay`, { text: `Announcement, due ${dueMs.toFixed(3)}` })
+  /** An announcement that says when it was made. */
+  async announce(id: string): Promise<void> {
+    const token = await this.#logIn()
+    const dueMs = performance.timeOrigin + performance.now()
+    await request(this.url, 'POST', `${EVENTS}/${id}/overlay`, { text: `Announcement, due ${dueMs.toFixed(3)}` }, token)
   }
 
   async endEvent(id: string): Promise<void> {
@@ -50,8 +52,12 @@ export class Operator {
 
   /** Each time with a new login: the last token may be as old as the day. */
   async #ask(method: string, path: string, body: object | null): Promise<Told> {
+    return request(this.url, method, path, body, await this.#logIn())
+  }
+
+  async #logIn(): Promise<string> {
     const { access_token: token } = await request(this.url, 'POST', '/v1/auth/login', administrator, '')
-    return request(this.url, method, path, body, String(token))
+    return String(token)
   }
 }
 

@@ -7,20 +7,27 @@ import { EVENT_FROM, EVENT_UNTIL } from './profile.js'
 import type { Times } from './recorder.js'
 import type { Sample } from './watch.js'
 
+export interface DayPlan {
+  /** That the day takes. */
+  readonly minutes: number
+  /** Requests a second over HTTP in the busiest hour. */
+  readonly peak: number
+  /** Members in a channel, who all write and hear each other. */
+  readonly talkers: number
+  /** Of the live event. */
+  readonly watchers: number
+  /** With their own stream open. */
+  readonly members: number
+  readonly dashboards: number
+}
+
 export interface Day {
   readonly at: string
   readonly commit: string
   readonly machine: string
   /** Over one, five and fifteen minutes, when the day was over. */
   readonly loadAverage: readonly number[]
-  readonly options: {
-    readonly minutes: number
-    readonly peak: number
-    readonly talkers: number
-    readonly watchers: number
-    readonly members: number
-    readonly dashboards: number
-  }
+  readonly options: DayPlan
   readonly seeded: number
   /** After the last request; null when it took too long. */
   readonly writtenSeconds: number | null

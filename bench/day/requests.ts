@@ -29,6 +29,8 @@ interface Options {
   readonly url: string
   readonly crowd: Crowd
   readonly codes: PackedCodes
+  /** So many of the crowd scan, in turn. */
+  readonly scanners: number
   readonly recorder: Recorder
   readonly onWin: (member: number) => void
 }
@@ -38,7 +40,7 @@ interface Asked {
   readonly member: number
 }
 
-export function openRequests({ url, crowd, codes, recorder, onWin }: Options): Requests {
+export function openRequests({ url, crowd, codes, scanners, recorder, onWin }: Options): Requests {
   const { hostname: host, port } = new URL(url)
   const deck = deckOf(mix)
   const accepted = new Set<string>()
@@ -55,7 +57,7 @@ export function openRequests({ url, crowd, codes, recorder, onWin }: Options): R
       return { asked: { kind, member }, request: crowd.read(member, kind) }
     }
     if (scanned >= codes.length) throw new Error('all codes are scanned')
-    const member = scanned % crowd.size
+    const member = scanned % scanners
     return { asked: { kind, member }, request: crowd.scan(member, codes.text(scanned++)) }
   }
 
