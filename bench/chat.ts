@@ -12,7 +12,7 @@ import { seedMembers, startOurs } from './chat/our-server.js'
 import { delivery, fanOut, storms } from './chat/phases.js'
 import type { ReferenceCalls } from './chat/reference.js'
 import { type Gateways, missedTargets, type Results, reportOf } from './chat/report.js'
-import { Rig } from './chat/rig.js'
+import { Rig, type RigOptions } from './chat/rig.js'
 import { sampleEvent } from './chat/talkers.js'
 import { usageOf } from './chat/usage.js'
 import { machine } from './scan/machine.js'
@@ -50,7 +50,7 @@ const options = new Command('bench:chat')
   .option('--rounds <n>', 'of each measurement, one server after the other; the tables show medians', count, 3)
   .option('--seconds <n>', 'of a round of fan-out', count, 5)
   .option('--rates <list>', 'messages a second to all sockets at which delivery is timed', counts, [10, 20])
-  .option('--delivery-seconds <n>', 'of a round of delivery', count, 10)
+  .option('--delivery-seconds <n>', 'of a round of delivery', count, 8)
   .option('--gateways <n>', 'processes over Redis, each with as many sockets', count, 3)
   .option('--gateway-rates <list>', 'messages a second to all sockets of these', counts, [2])
   .option('--generators <n>', 'processes full of subscribers for each server; one for each core but one', count)
@@ -107,47 +107,58 @@ async function referenceServer(file: string, sample: Told) {
   return { urls: [await server.call('listen', { sample })], usage: () => server.call('usage', undefined) }
 }
 
-async function openRigs(folder: string, generators: number): Promise<readonly [ours: Rig, raw: Rig, plain: Rig]> {
+/** Ours, and those it is compared with where there is something to compare. */
+async function openRigs(folder: string, generators: number): Promise<readonly [ours: Rig, raw?: Rig, plain?: Rig]> {
   const { sockets, nodeArg } = options
   const ours = await startOurs(folder, { talkers: TALKERS, listeners: sockets }, nodeArg)
   running.push(() => ours.process.stop())
   const { url } = ours.process
   const [writer = '', reader = ''] = ours.talkers
+  // Before there are subscribers, who would take it for one of theirs.
   const sample = await sampleEvent(url, CHANNEL, [writer, reader])
-  const raw = await referenceServer('raw-server.js', sample)
-  const plain = await referenceServer('plain-server.js', sample)
   const all = { channel: CHANNEL, talkers: ours.talkers, listeners: divided(ours.listeners, generators) }
-  const rigs = [
-    new Rig({ ...all, name: 'ours', urls: [url], usage: () => usageOf(url) }),
-    new Rig({ ...all, name: 'raw uWS', ...raw }),
-    new Rig({ ...all, name: 'Socket.IO on ws', ...plain }),
-  ] as const
-  for (const rig of rigs) {
-    running.push(() => rig.close())
-    await rig.fill()
-  }
-  return rigs
+  const rig = await openRig({ ...all, name: 'ours', urls: [url], usage: () => usageOf(url) })
+  if (!wants('fan-out') && !wants('delivery')) return [rig]
+  const raw = await openRig({ ...all, name: 'raw uWS', ...(await referenceServer('raw-server.js', sample)) })
+  const plain = await openRig({
+    ...all,
+    name: 'Socket.IO on ws',
+    ...(await referenceServer('plain-server.js', sample)),
+  })
+  return [rig, raw, plain]
+}
+
+async function openRig(rigOptions: RigOptions): Promise<Rig> {
+  const rig = new Rig(rigOptions)
+  running.push(() => rig.close())
+  await rig.fill()
+  return rig
 }
 
 const wants = (part: (typeof parts)[number]) => options.parts.includes(part)
 
-/** On one process. */
-async function measureOne(folder: string, generators: number) {
+/** On one process; each phase is kept when it is over. */
+async function measureOne(folder: string, generators: number, save: Save): Promise<void> {
   const [ours, raw, plain] = await openRigs(folder, generators)
   const { rounds, sockets } = options
+  const weighed = present(ours, raw, plain).map(({ name, bytesPerSocket }) => [name, bytesPerSocket])
+  await save({ bytesPerSocket: Object.fromEntries(weighed) })
   const fanOuts = []
   for (const size of wants('fan-out') ? options.sizes : []) {
-    fanOuts.push(...(await fanOut([ours, raw, plain], size, rounds, options.seconds * 1_000)))
+    fanOuts.push(...(await fanOut(present(ours, raw, plain), size, rounds, options.seconds * 1_000)))
+    await save({ fanOuts })
   }
-  await plain.close()
+  await plain?.close()
   const deliveries = []
   for (const rate of wants('delivery') ? options.rates : []) {
-    deliveries.push(...(await delivery([ours, raw], sockets, rate, rounds, options.deliverySeconds * 1_000)))
+    deliveries.push(...(await delivery(present(ours, raw), sockets, rate, rounds, options.deliverySeconds * 1_000)))
+    await save({ deliveries })
   }
-  await raw.close()
-  const bytesPerSocket = Object.fromEntries([ours, raw, plain].map(({ name, bytesPerSocket: bytes }) => [name, bytes]))
-  return { fanOuts, deliveries, bytesPerSocket, storms: wants('storm') ? await storms(ours, rounds) : [] }
+  await raw?.close()
+  if (wants('storm')) await save({ storms: await storms(ours, rounds) })
 }
+
+const present = (...rigs: (Rig | undefined)[]): Rig[] => rigs.filter((rig) => rig !== undefined)
 
 /** Over several processes; null where there is no Redis. */
 async function measureGateways(folder: string): Promise<Gateways | null> {
@@ -160,7 +171,7 @@ async function measureGateways(folder: string): Promise<Gateways | null> {
   running.push(() => ours.process.stop())
   const gateways = await startGateways(folder, redis, count)
   running.push(() => Promise.all(gateways.map((gateway) => gateway.stop())))
-  const rig = new Rig({
+  const rig = await openRig({
     name: OVER_REDIS,
     urls: gateways.map(({ url }) => url),
     channel: CHANNEL,
@@ -168,8 +179,6 @@ async function measureGateways(folder: string): Promise<Gateways | null> {
     talkers: ours.talkers,
     listeners: divided(ours.listeners, count),
   })
-  running.push(() => rig.close())
-  await rig.fill()
   const deliveries = []
   for (const rate of gatewayRates) {
     deliveries.push(...(await delivery([rig], rig.subscribers, rate, rounds, deliverySeconds * 1_000)))
@@ -177,29 +186,54 @@ async function measureGateways(folder: string): Promise<Gateways | null> {
   return { count, bytesPerSocket: rig.bytesPerSocket, deliveries }
 }
 
+type Save = (measured: Partial<Results>) => Promise<void>
+
 async function bench(folder: string): Promise<Results> {
   const generators = Math.max(
     options.generators ?? Math.max(1, availableParallelism() - 1),
     Math.ceil(options.sockets / SOCKETS_PER_GENERATOR_MAX),
   )
+  const nothing = { bytesPerSocket: {}, fanOuts: [], deliveries: [], storms: [], gateways: null, failures: [] }
+  let results: Results = { at: new Date().toISOString(), machine: machine(), options, generators, ...nothing }
+  const save: Save = async (measured) => {
+    results = { ...results, ...measured }
+    await write(results)
+  }
+  // What one part cannot do here, too many sockets for this machine say, must not cost what the others measured.
+  const attempt = async (part: string, measure: () => Promise<void>) => {
+    try {
+      await measure()
+    } catch (error) {
+      const because = error instanceof Error ? error.message : String(error)
+      await save({ failures: [...results.failures, `${part}: ${because}`] })
+    } finally {
+      await stopAll()
+    }
+  }
   await seedMembers(folder, TALKERS + options.sockets * (wants('gateways') ? options.gateways : 1))
-  const one = await measureOne(folder, generators)
-  await stopAll()
-  const gateways = wants('gateways') ? await measureGateways(folder) : null
-  return { at: new Date().toISOString(), machine: machine(), options, generators, ...one, gateways }
+  if (parts.some((part) => part !== OVER_REDIS && wants(part))) {
+    await attempt('one process', () => measureOne(folder, generators, save))
+  }
+  if (wants(OVER_REDIS)) {
+    await attempt('several gateways', async () => save({ gateways: await measureGateways(folder) }))
+  }
+  return results
+}
+
+async function write(results: Results): Promise<void> {
+  await mkdir(RESULTS_FOLDER, { recursive: true })
+  await writeFile(join(RESULTS_FOLDER, 'chat.json'), `${JSON.stringify(results, null, 2)}\n`)
+  if (options.write !== undefined) await writeFile(join(options.write, 'chat.md'), reportOf(results))
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'comptroller-bench-'))
 try {
   const results = await bench(folder)
-  const report = reportOf(results)
-  process.stdout.write(report)
-  await mkdir(RESULTS_FOLDER, { recursive: true })
-  await writeFile(join(RESULTS_FOLDER, 'chat.json'), `${JSON.stringify(results, null, 2)}\n`)
-  if (options.write !== undefined) await writeFile(join(options.write, 'chat.md'), report)
+  process.stdout.write(reportOf(results))
+  for (const failure of results.failures) process.stdout.write(`FAILED: ${failure}\n`)
   const missed = missedTargets(results)
   for (const target of missed) process.stdout.write(`MISSED: ${target}\n`)
-  if (missed.length > 0 && options.targets) process.exitCode = 1
+  if (results.failures.length > 0 || (missed.length > 0 && options.targets)) process.exitCode = 1
 } finally {
   await stopAll()
   await rm(folder, { recursive: true, force: true })

@@ -20,6 +20,11 @@ export interface OpenInput {
   readonly tokens: readonly string[]
 }
 
+export interface PlaceInput {
+  readonly insiders: number
+  readonly connected: number
+}
+
 export interface Window {
   /** On this process's clock. */
   readonly atMs: number
@@ -51,11 +56,11 @@ class Crowd implements Room {
     this.#subscribers = tokens.map((token, ordinal) => new Subscriber(this, token, ordinal))
   }
 
-  /** Connects everybody; the first `insiders` are to be in the room, the others out of it. */
-  place(insiders: number): Promise<void> {
+  /** Connects the first `connected`; the first `insiders` of them are to be in the room, the others out of it. */
+  place({ insiders, connected }: PlaceInput): Promise<void> {
     this.#insiders = insiders
     this.arrivals.audience = insiders
-    return this.#pursueAll()
+    return this.#pursueAll(connected)
   }
 
   /** All connections are lost at once and come back; every tenth reads slowly from now on. Returns seconds. */
@@ -67,7 +72,7 @@ class Crowd implements Room {
     this.#slowReads = setInterval(() => {
       for (const subscriber of slow) subscriber.resume()
     }, SLOW_READ_INTERVAL_MS)
-    await this.#pursueAll()
+    await this.#pursueAll(this.#subscribers.length)
     return (performance.now() - startedAt) / 1_000
   }
 
@@ -94,8 +99,8 @@ class Crowd implements Room {
     setTimeout(() => this.#pursue(subscriber), RETRY_MS)
   }
 
-  #pursueAll(): Promise<void> {
-    this.#queue = [...this.#subscribers]
+  #pursueAll(count: number): Promise<void> {
+    this.#queue = this.#subscribers.slice(0, count)
     return new Promise((resolve) => {
       this.#onSettled = resolve
       this.#next()
@@ -135,11 +140,10 @@ function present(): Crowd {
 }
 
 const handlers = {
-  open: async (input: OpenInput) => {
+  open: (input: OpenInput) => {
     crowd = new Crowd(input)
-    await crowd.place(0)
   },
-  place: (insiders: number) => present().place(insiders),
+  place: (input: PlaceInput) => present().place(input),
   restart: () => {
     present().arrivals.restart()
     meter.restart()

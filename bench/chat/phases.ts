@@ -1,6 +1,5 @@
 /** What is measured, server against server: rounds are interleaved, so that a busy minute of the machine hits all alike. */
-import type { Measured, Pace, Rig } from './rig.js'
-import type { Findings } from './subscriber.js'
+import type { Measured, Pace, Rig, Storm } from './rig.js'
 
 const WARM_UP_MS = 1_000
 /** One message is on its way to the audience while the next one waits at the server, which so never waits itself. */
@@ -58,21 +57,16 @@ async function interleaved(
   return results
 }
 
-export interface Storm {
-  /** Until the last one is back in the room. */
-  readonly seconds: number
-  readonly findings: Findings
-}
-
 export async function storms(rig: Rig, rounds: number): Promise<Storm[]> {
   const results: Storm[] = []
   await rig.place(rig.subscribers)
   for (let round = 1; round <= rounds; round++) {
     const storm = await rig.storm({ perSecond: STORM_MESSAGES_PER_SECOND }, STORM_SLOW_EVERY)
     results.push(storm)
-    process.stderr.write(
-      `storm ${round} of ${rounds}: ${storm.seconds.toFixed(1)} s, ${JSON.stringify(storm.findings)}\n`,
-    )
+    const { seconds, serverCores, generatorCores, findings } = storm
+    const figures = `${seconds.toFixed(1)} s, CPU ${(serverCores * seconds).toFixed(1)} s of the server`
+    const share = `${(generatorCores * seconds).toFixed(1)} s of the generator`
+    process.stderr.write(`storm ${round} of ${rounds}: ${figures}, ${share}, ${JSON.stringify(findings)}\n`)
   }
   return results
 }

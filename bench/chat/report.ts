@@ -1,8 +1,8 @@
 /** The figures of the chat benchmark, their targets, and the page that shows both. */
 import { execFileSync } from 'node:child_process'
 import { percentile } from '../payouts/report.js'
-import { type Delivery, type Rounds, STORM_MESSAGES_PER_SECOND, STORM_SLOW_EVERY, type Storm } from './phases.js'
-import type { Measured } from './rig.js'
+import { type Delivery, type Rounds, STORM_MESSAGES_PER_SECOND, STORM_SLOW_EVERY } from './phases.js'
+import type { Measured, Storm } from './rig.js'
 
 export interface Results {
   readonly at: string
@@ -21,6 +21,8 @@ export interface Results {
   readonly storms: readonly Storm[]
   /** Null when they were not measured. */
   readonly gateways: Gateways | null
+  /** Parts that ended early, and why. */
+  readonly failures: readonly string[]
 }
 
 export interface Gateways {
@@ -199,10 +201,11 @@ function deliveryTable(deliveries: readonly Delivery[]): string[] {
 }
 
 function stormTable(storms: readonly Storm[]): string[] {
-  const rows = storms.map(({ seconds, findings }, index): Cells => {
+  const rows = storms.map(({ seconds, serverCores, generatorCores, busyCores, findings }, index): Cells => {
     const { gaps, holes, twice, resyncs, ended } = findings
     const again = Object.values(ended).reduce((sum, count) => sum + count, 0)
-    return [String(index + 1), one(seconds), ...[holes, gaps, twice, resyncs, again].map(whole)]
+    const cores = [serverCores, generatorCores, busyCores].map(two).join(', ')
+    return [String(index + 1), one(seconds), ...[holes, gaps, twice, resyncs, again].map(whole), cores]
   })
   const head = [
     'storm',
@@ -212,6 +215,7 @@ function stormTable(storms: readonly Storm[]): string[] {
     'told twice',
     'resyncs',
     'tried again',
+    'cores: server, generator, all',
   ]
   return table([head, ...rows])
 }
@@ -226,7 +230,7 @@ function commit(): string {
 
 /** The whole page. */
 export function reportOf(results: Results): string {
-  const { at, machine, options, generators, fanOuts, deliveries, storms, bytesPerSocket, gateways } = results
+  const { at, machine, options, generators, fanOuts, deliveries, storms, bytesPerSocket, gateways, failures } = results
   const { rounds, sockets } = options
   const bytes = [...fanOuts, ...deliveries].flatMap((each) =>
     each.rounds.map(({ bytesPerDelivery }) => bytesPerDelivery),
@@ -242,15 +246,17 @@ export function reportOf(results: Results): string {
     ...(deliveries.length === 0 ? [] : deliveryPage(results)),
     '## Memory',
     '',
-    `Resident memory of the server for each of ${whole(sockets)} sockets that are connected, in the room and idle; for ours with the`,
-    'member, the session and the place in the chat behind each, since each socket has a member of its own:',
+    `Resident memory of the server for each of the last two thirds of ${whole(sockets)} sockets that are connected, in the room and`,
+    'idle, what waits for the garbage collector included; for ours with the member, the session and the place in the chat',
+    'behind each, since each socket has a member of its own:',
     '',
     ...table([
       ['server', 'bytes a socket'],
       ...Object.entries(bytesPerSocket).map(([server, value]): Cells => [server, whole(value)]),
     ]),
     ...(storms.length === 0 ? [] : stormPage(results)),
-    ...(gateways === null ? [] : gatewaysPage(gateways, sockets)),
+    ...(gateways === null ? [] : gatewaysPage(gateways, results)),
+    ...(failures.length === 0 ? [] : ['## Ended early', '', ...failures.map((failure) => `- ${failure}`), '']),
     '## Not measured',
     '',
     `TLS; a network; polling clients; browsers; ${gateways === null ? 'several gateway processes over Redis' : 'a storm over several gateways'}. Ours decides, journals and syncs every message and`,
@@ -263,7 +269,8 @@ function fanOutPage({ fanOuts, options }: Results): string[] {
   return [
     '## Fan-out',
     '',
-    `Messages of a member without cooldown to one room, as fast as they are delivered, two under way; ${options.seconds} s a round. Raw uWS`,
+    `Messages of a member without cooldown to one room, as fast as they are delivered, two under way; ${options.seconds} s a round, after`,
+    `messages to a few for warming up. All ${whole(options.sockets)} sockets are connected, those that do not subscribe too. Raw uWS`,
     'publishes, and Socket.IO on ws emits, the same event. CPU is `process.cpuUsage` of the server. Where a generator is',
     'busy for more than 90 % of the time it may be the limit: deliveries a second are a lower bound there, and only the',
     'CPU of the server tells the servers apart.',
@@ -301,12 +308,18 @@ function stormPage({ storms, options }: Results): string[] {
   ]
 }
 
-function gatewaysPage({ count, bytesPerSocket, deliveries }: Gateways, sockets: number): string[] {
+function gatewaysPage({ count, bytesPerSocket, deliveries }: Gateways, { options, fanOuts }: Results): string[] {
+  const sockets = count * options.sockets
+  const best = Math.max(0, ...fanOuts.filter(({ server }) => server === RAW).flatMap(ratesOf))
+  const wanted = `20 messages a second would be ${whole(20 * sockets)} deliveries a second`
   return [
     '## Several gateways',
     '',
-    `${whole(count * sockets)} sockets over ${count} gateway processes that Redis joins to one engine, all on this machine with as many`,
-    `generators. ${whole(bytesPerSocket)} bytes of a gateway's memory for each idle socket in the room. The cores are those of the gateways:`,
+    `${whole(sockets)} sockets over ${count} gateway processes that Redis joins to one engine, all on this machine with as many`,
+    `generators. ${whole(bytesPerSocket)} bytes of a gateway's memory for each idle socket in the room. ${wanted};`,
+    best > 0
+      ? `the best round of raw uWS in one process had ${whole(best)} here. The cores are those of the gateways:`
+      : 'the cores are those of the gateways:',
     '',
     ...deliveryTable(deliveries),
   ]

@@ -22,6 +22,11 @@ const generatorFile = fileURLToPath(new URL('generator.js', import.meta.url))
 const GENERATOR_NODE_ARGS = ['--max-semi-space-size=64']
 const PATIENCE_MS = 60_000
 const IDLE_MS = 3_000
+/** Sockets are weighed beyond this share of them, so that what a server takes once is not counted. */
+const WEIGHED_BEYOND = 1 / 3
+const WARM_UP_MS = 4_000
+const WARM_UP_AUDIENCE = 50
+const WARM_UP_UNDER_WAY = 8
 
 export interface RigOptions {
   readonly name: string
@@ -59,6 +64,11 @@ export interface Measured {
   readonly findings: Findings
 }
 
+export interface Storm extends Pick<Measured, 'serverCores' | 'generatorCores' | 'busyCores' | 'findings'> {
+  /** Until the last one is back in the room. */
+  readonly seconds: number
+}
+
 export class Rig {
   readonly #generators: readonly Helper<GeneratorCalls>[]
   /** By offset: generators whose whole audience has it. */
@@ -67,7 +77,7 @@ export class Rig {
   #left: number[] = []
   #onProgress = () => {}
   #talkers: Talkers | undefined
-  /** Memory of the server for each connected subscriber in the room, in bytes. */
+  /** Memory of the server for each connected subscriber in the room beyond the first third, in bytes. */
   bytesPerSocket = Number.NaN
 
   constructor(readonly options: RigOptions) {
@@ -85,30 +95,54 @@ export class Rig {
     return this.options.listeners.flat().length
   }
 
-  /** Connects everybody, lets all subscribers into the room, and weighs them. */
+  /** Connects everybody, lets all subscribers into the room and weighs them, and warms the server up. */
   async fill(): Promise<void> {
     const { urls, channel, usage, listeners, talkers, name } = this.options
     this.#talkers = await Talkers.connect(urls, channel, talkers)
-    const { rssBytes: before } = await usage()
-    await this.#each(`${name}: connect`, (generator, index) =>
-      generator.call('open', { url: urls[index % urls.length] ?? '', channel, tokens: listeners[index] ?? [] }),
+    await Promise.all(
+      this.#generators.map((generator, index) =>
+        generator.call('open', { url: urls[index % urls.length] ?? '', channel, tokens: listeners[index] ?? [] }),
+      ),
     )
-    await this.place(this.subscribers)
+    const some = Math.ceil(this.subscribers * WEIGHED_BEYOND)
+    await this.#move(`${name}: connect ${some}`, some, some)
+    const { rssBytes: before } = await usage()
+    await this.#move(`${name}: connect ${this.subscribers}`, this.subscribers, this.subscribers)
     await sleep(IDLE_MS)
-    this.bytesPerSocket = ((await usage()).rssBytes - before) / this.subscribers
+    this.bytesPerSocket = ((await usage()).rssBytes - before) / (this.subscribers - some)
+    await this.#warmUp()
   }
 
   /** So many of the subscribers are in the room from now on. */
-  async place(insiders: number): Promise<void> {
-    let left = insiders
-    const shares = this.options.listeners.map((tokens, index, { length }) => {
-      const share = Math.min(tokens.length, Math.ceil(left / (length - index)))
+  place(insiders: number): Promise<void> {
+    return this.#move(`${this.name}: ${insiders} in the room`, insiders, this.subscribers)
+  }
+
+  async #move(label: string, insiders: number, connected: number): Promise<void> {
+    const inside = this.#shares(insiders)
+    const online = this.#shares(connected)
+    await this.#each(label, connected, (generator, index) =>
+      generator.call('place', { insiders: inside[index] ?? 0, connected: online[index] ?? 0 }),
+    )
+  }
+
+  /** How many of `count` fall to each generator. */
+  #shares(count: number): number[] {
+    let left = count
+    return this.options.listeners.map(({ length: size }, index, { length }) => {
+      const share = Math.min(size, Math.ceil(left / (length - index)))
       left -= share
       return share
     })
-    await this.#each(`${this.name}: ${insiders} in the room`, (generator, index) =>
-      generator.call('place', shares[index] ?? 0),
-    )
+  }
+
+  /** Code that runs for the first time costs many times what it costs later: messages to a few come before what is measured. */
+  async #warmUp(): Promise<void> {
+    await this.place(Math.min(WARM_UP_AUDIENCE, this.subscribers))
+    const talk = this.#talk({ underWay: WARM_UP_UNDER_WAY })
+    await Promise.race([sleep(WARM_UP_MS), talk.failed])
+    await talk.end()
+    await this.place(this.subscribers)
   }
 
   /** Lets members talk at a pace, and measures what comes of it after a warm-up. */
@@ -123,13 +157,19 @@ export class Rig {
   }
 
   /** All connections are lost and come back while members talk; every `slowEvery`th subscriber reads slowly then. */
-  async storm(pace: Pace, slowEvery: number): Promise<{ seconds: number; findings: Findings }> {
+  async storm(pace: Pace, slowEvery: number): Promise<Storm> {
+    const before = await this.#mark()
     const talk = this.#talk(pace)
-    const storms = this.#each(`${this.name}: storm`, (generator) => generator.call('storm', slowEvery))
+    const storms = this.#each(`${this.name}: storm`, this.subscribers, (generator) =>
+      generator.call('storm', slowEvery),
+    )
     const seconds = await Promise.race([storms, talk.failed])
+    const after = await this.#read()
     await Promise.all(this.#generators.map((generator) => generator.call('calm', undefined)))
     await talk.end()
-    return { seconds: Math.max(...seconds), findings: (await this.#audit()).findings }
+    const { serverCores, generatorCores, busyCores } = measuredOf(before, after)
+    const cores = { serverCores, generatorCores, busyCores }
+    return { seconds: Math.max(...seconds), ...cores, findings: (await this.#audit()).findings }
   }
 
   async close(): Promise<void> {
@@ -190,13 +230,13 @@ export class Rig {
     this.#onProgress()
   }
 
-  /** Asks all generators, and shows how far they are. */
+  /** Asks all generators, and shows how far they are with `total` subscribers. */
   async #each<Result>(
     label: string,
+    total: number,
     ask: (generator: Helper<GeneratorCalls>, index: number) => Promise<Result>,
   ): Promise<Result[]> {
-    const total = this.subscribers
-    this.#left = this.options.listeners.map(({ length }) => length)
+    this.#left = this.#shares(total)
     return withProgress(label, total, async (to) => {
       const timer = setInterval(() => to(total - this.#left.reduce((sum, left) => sum + left, 0)), 500)
       try {
