@@ -4,8 +4,8 @@ import { roomKinds } from '../sockets/attendance.js'
 
 export const CHANGES_PER_REPORT_MAX = 2_000
 /** A gateway that said nothing for so long is gone, and whoever was there with it. Three beats. */
-export const GATEWAY_SILENCE_MAX_MS = 15_000
-export const REPORT_BEAT_MS = 5_000
+export const GATEWAY_SILENCE_MAX_MS = 10_000
+export const REPORT_BEAT_MS = 3_000
 
 const kind = z.enum(roomKinds)
 /** The name is null when the member has left. */
