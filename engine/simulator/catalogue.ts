@@ -11,6 +11,7 @@ export const catalogue = {
   'a socket sees every scan': ['X1', 'X2'],
   'a chat shows every message once, as it is': ['X1', 'X2'],
   'a chat shows only what is on the disk': ['J1', 'G2'],
+  'a chat shows what it was told of': ['X1', 'X2'],
   'a join gives exactly what is due': ['X1'],
   'a gateway skips nothing': ['X1', 'X2'],
   'records are numbered without gaps': ['J2', 'T1'],

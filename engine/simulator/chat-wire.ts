@@ -57,6 +57,10 @@ export class Cable {
   isWhole = true
   /** Channels in which what the client shows began anew. */
   readonly beginnings = new Set<string>()
+  /** By channel: the highest offset the client was told of. */
+  readonly heard = new Map<string, number>()
+  /** The client is about to read, and done with what it read before. */
+  onRead = () => {}
   readonly clientEnd: Connection
   readonly #serverEnd: Line
   readonly #owed: Owed
@@ -136,7 +140,15 @@ export class Cable {
 
   #say(event: string, data: unknown): void {
     if (typeof data === 'object' && data !== null) this.#owed.said(event, data)
-    if (!hints.has(event)) this.#carry(() => this.listener.said(event, data))
+    if (!hints.has(event)) this.#carry(() => this.#hear(event, data))
+  }
+
+  #hear(event: string, data: unknown): void {
+    if (typeof data === 'object' && data !== null && 'channel' in data && 'offset' in data) {
+      const { channel, offset } = data as JoinAnswer
+      this.heard.set(channel, Math.max(offset, this.heard.get(channel) ?? 0))
+    }
+    this.listener.said(event, data)
   }
 
   /** To the client, whatever happens to it on the way. */
@@ -173,6 +185,7 @@ export class Cable {
     const isSlow = this.wire.world.faults.strikes('slow reader')
     this.wire.after(isSlow ? SLOW_READ_MICROS : NETWORK_MICROS, () => {
       this.#isReading = false
+      this.onRead()
       for (const next of this.#unread.splice(0)) if (this.#isOpen) next()
     })
   }

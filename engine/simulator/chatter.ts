@@ -56,6 +56,7 @@ export class Chatter {
       newId: () => all.newId(),
       wire: wire.wireOf(who, name, (cable) => {
         this.#cable = cable
+        cable.onRead = () => this.#checkHeard(cable)
       }),
       timers: {
         now: () => scheduler.now / 1_000,
@@ -109,6 +110,16 @@ export class Chatter {
   get isSettled(): boolean {
     const isAt = this.#client.channels.every(({ status }) => status === 'live' || status === 'closed')
     return isAt && this.#cable?.isQuiet === true && this.sayings.every(({ outcome }) => outcome !== undefined)
+  }
+
+  /** X1 What it was told of is shown, or asked for. */
+  #checkHeard({ heard }: Cable): void {
+    for (const { id, status, position } of this.#client.channels) {
+      const [at, told] = [position?.offset ?? 0, heard.get(id) ?? 0]
+      this.all.world.story.check('a chat shows what it was told of', status !== 'live' || at >= told, () => {
+        return `${this.#name} is at ${at} in ${id} and was told of ${told}`
+      })
+    }
   }
 
   checkRest(): void {

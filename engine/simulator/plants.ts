@@ -105,7 +105,7 @@ export const plants: Readonly<Record<string, Plant>> = {
   },
   'read-ungated': {
     bug: 'a read does not wait until what it saw is on the disk',
-    caughtBy: ['a read shows only what is on the disk'],
+    caughtBy: ['a read shows only what is on the disk', 'a chat shows only what is on the disk'],
     plant: () => replace(Shard.prototype, 'settled', () => () => Promise.resolve()),
   },
   'sync-retried': {
@@ -125,7 +125,8 @@ export const plants: Readonly<Record<string, Plant>> = {
   },
   'short-write-believed': {
     bug: 'a short write is taken for a whole one',
-    caughtBy: journal,
+    // Or what is written behind waits for bytes that never come.
+    caughtBy: [...journal, 'liveness: everything comes to rest'],
     plant: onDisk((files) => ({
       write: (fd, bytes, position) => files.write(fd, bytes, position).then(() => bytes.length),
     })),
@@ -261,6 +262,7 @@ export const plants: Readonly<Record<string, Plant>> = {
   'scanned-code-forgotten': {
     bug: 'every fourth scanned code can be scanned again',
     caughtBy: [
+      'tables are what the inputs lead to',
       'a scan is answered as the rules say',
       'a scan is accepted as the rules say',
       'the same inputs give the same records',
@@ -284,7 +286,7 @@ export const plants: Readonly<Record<string, Plant>> = {
   },
   'channel-offset-skipped': {
     bug: 'a message takes two places in its channel',
-    caughtBy: ['channels are numbered without gap or double'],
+    caughtBy: ['channels are numbered without gap or double', 'a gateway skips nothing'],
     plant: () => twice('posted'),
   },
   'reaction-counted-twice': {
@@ -321,7 +323,7 @@ export const plants: Readonly<Record<string, Plant>> = {
   },
   'held-events-dropped': {
     bug: 'a client drops what it hears while it joins',
-    caughtBy: chatShows,
+    caughtBy: ['a chat shows what it was told of'],
     plant: () =>
       replace(HeldEvents.prototype, 'takeAll', (original) => {
         return function takeAll(this: HeldEvents) {
