@@ -19,6 +19,8 @@ const FLAG = String.raw`\p{Regional_Indicator}{2}|\u{1f3f4}[\u{e0030}-\u{e007a}]
 const EMOJI = String.raw`(?:${FLAG}|[#*0-9]\ufe0f?\u20e3|${PICTURE}(?:\u200d${PICTURE})*)`
 const ONE_EMOJI = new RegExp(`^${EMOJI}$`, 'u')
 const EMOJI_ONLY = new RegExp(`^${EMOJI}+$`, 'u')
+const BEYOND_ASCII = /\P{ASCII}/u
+const PLAINLY_SEEN = /[a-z0-9]/i
 /** Shows nothing by itself, wherever it stands. */
 const UNSEEN = /[\p{Default_Ignorable_Code_Point}\p{Cf}]/gu
 const SPACES = /[\s\p{Cc}\u2800]+/gu
@@ -29,14 +31,20 @@ const PATTERN_WORDS = new RegExp(String.raw`${WORD}\*?`, 'gu')
 /** Marks that go with letters of any script; those of one script are part of its words. */
 const OVERLAYS = /\p{Script=Inherited}/gu
 
-/** As a reader sees it, in one of the ways it can be written. */
-const plainOf = (text: string): string => text.normalize('NFKC').toLowerCase().replace(UNSEEN, '')
+/** As a reader sees it, in one of the ways it can be written. In ASCII there is only one, and nothing unseen. */
+function plainOf(text: string): string {
+  if (!BEYOND_ASCII.test(text)) return text.toLowerCase()
+  return text.normalize('NFKC').toLowerCase().replace(UNSEEN, '')
+}
 
 /** Nothing that a reader would see. */
-export const isBlank = (text: string): boolean => text.replace(UNSEEN, '').replace(SPACES, '') === ''
+export function isBlank(text: string): boolean {
+  return !PLAINLY_SEEN.test(text) && text.replace(UNSEEN, '').replace(SPACES, '') === ''
+}
 
 /** What may be usernames that are mentioned, each once, in the order they come (BJ-CHAT-16). */
 export function mentionsIn(text: string, max: number): readonly string[] {
+  if (!text.includes('@')) return []
   const names = new Set<string>()
   for (const [, name = ''] of text.matchAll(MENTION)) {
     if (names.size >= max) break
@@ -82,4 +90,7 @@ export function isWordPattern(pattern: string): boolean {
   )
 }
 
-const undressed = (text: string): string => plainOf(text).replace(OVERLAYS, '').replaceAll('\u2019', "'")
+function undressed(text: string): string {
+  const plain = plainOf(text)
+  return BEYOND_ASCII.test(plain) ? plain.replace(OVERLAYS, '').replaceAll('\u2019', "'") : plain
+}

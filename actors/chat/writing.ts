@@ -98,7 +98,8 @@ export function writing(rules: ChatRules, directory: Directory) {
     const { messageId, channelId, text, language, media, clientId, status, author, replyTo } = said
     const ref = channel.ref(channelId)
     const systemAt = author === null ? turn.at : null
-    turn.step(ref, { type: 'posted', sameness: samenessOf(text, media), systemAt })
+    const isUnique = turn.context(ref).profile?.modes.uniqueMessages === true
+    turn.step(ref, { type: 'posted', sameness: isUnique ? samenessOf(text, media) : '', systemAt })
     const { offset, messages } = turn.context(ref)
     const mentions = author === null ? [] : mentioned(text, author.userId)
     const whole: Message = {
