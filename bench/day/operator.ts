@@ -20,6 +20,8 @@ async function request(url: string, method: string, path: string, body: object |
 }
 
 export class Operator {
+  #last: Promise<unknown> = Promise.resolve()
+
   constructor(readonly url: string) {}
 
   async fundPrizes(): Promise<void> {
@@ -41,23 +43,22 @@ export class Operator {
 
   /** An announcement that says when it was made. */
   async announce(id: string): Promise<void> {
-    const token = await this.#logIn()
-    const dueMs = performance.timeOrigin + performance.now()
-    await request(this.url, 'POST', `${EVENTS}/${id}/overlay`, { text: `Announcement, due ${dueMs.toFixed(3)}` }, token)
+    const body = () => ({ text: `Announcement, due ${(performance.timeOrigin + performance.now()).toFixed(3)}` })
+    await this.#ask('POST', `${EVENTS}/${id}/overlay`, body)
   }
 
   async endEvent(id: string): Promise<void> {
     await this.#ask('POST', `${EVENTS}/${id}/stop`, null)
   }
 
-  /** Each time with a new login: the last token may be as old as the day. */
-  async #ask(method: string, path: string, body: object | null): Promise<Told> {
-    return request(this.url, method, path, body, await this.#logIn())
-  }
-
-  async #logIn(): Promise<string> {
-    const { access_token: token } = await request(this.url, 'POST', '/v1/auth/login', administrator, '')
-    return String(token)
+  /** One after the other, each with a new login: the last token may be as old as the day, and a login ends the last session. */
+  #ask(method: string, path: string, body: object | (() => object) | null): Promise<Told> {
+    const asked = this.#last.then(async () => {
+      const { access_token: token } = await request(this.url, 'POST', '/v1/auth/login', administrator, '')
+      return request(this.url, method, path, typeof body === 'function' ? body() : body, String(token))
+    })
+    this.#last = asked.catch(() => {})
+    return asked
   }
 }
 

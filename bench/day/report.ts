@@ -169,7 +169,7 @@ export function pageOf(day: Day): string {
     '',
     ...Object.entries(counts).map(([what, count]) => `- ${what}: ${whole(count)}`),
     '',
-    'Not measured: TLS, a network, a chain that others use, people (members act at random, never in crowds of their own).',
+    'Not measured: TLS, a network, a chain that others use, people (members act in turn, evenly, never as a crowd does).',
     '',
   ].join('\n')
 }

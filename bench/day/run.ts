@@ -146,9 +146,11 @@ async function liveThrough(
   })
   const evening = [EVENT_FROM, EVENT_FROM + 1, EVENT_UNTIL - 1, EVENT_UNTIL].map(async (hour) => {
     await from(hour)
-    if (hour === EVENT_FROM) await operator.startEvent(eventId)
-    if (hour === EVENT_UNTIL) await operator.endEvent(eventId)
-    else await operator.announce(eventId)
+    const deeds = [
+      hour === EVENT_FROM ? operator.startEvent(eventId) : null,
+      hour === EVENT_UNTIL ? operator.endEvent(eventId) : operator.announce(eventId),
+    ]
+    await Promise.all(deeds)
   })
   const looks = Array.from({ length: HOURS * SAMPLES_PER_HOUR }, async (_, index) => {
     const hour = (index + 1) / SAMPLES_PER_HOUR
