@@ -20,14 +20,15 @@ interface Role {
   readonly name: string
   readonly namespace: Namespace
   readonly entered: (seat: Seat) => void
-  /** A text of an event, from its name on. */
-  readonly told: (name: string, bytes: Buffer, start: number, end: number) => void
+  readonly told: (seat: Seat, name: string, bytes: Buffer, start: number, end: number) => void
 }
 
 class Seat implements ConnectionListener {
   readonly connection: Connection
   readonly #prefixBytes: number
   #isOver = false
+  /** Has been told where things stand, which is no news. */
+  isGreeted = false
 
   constructor(
     readonly hall: Audience,
@@ -42,12 +43,13 @@ class Seat implements ConnectionListener {
 
   entered(): void {
     this.hall.recorder.count(`${this.role.name}: connected`)
+    this.isGreeted = false
     this.role.entered(this)
   }
 
   event(bytes: Buffer, start: number, end: number): void {
     const from = start + this.#prefixBytes + 1
-    this.role.told(bytes.toString('latin1', from, bytes.indexOf('"', from)), bytes, start, end)
+    this.role.told(this, bytes.toString('latin1', from, bytes.indexOf('"', from)), bytes, start, end)
   }
 
   ended(because: string): void {
@@ -90,7 +92,7 @@ export class Audience {
   }
 
   seatTalkers(members: readonly number[]): void {
-    const told: Role['told'] = (name, bytes, start, end) => {
+    const told: Role['told'] = (_, name, bytes, start, end) => {
       if (name === 'message:new' && bytes.includes('Message ', start)) this.#heard(bytes, start, end)
     }
     const entered = (seat: Seat) => this.#join(seat)
@@ -99,7 +101,7 @@ export class Audience {
   }
 
   seatWatchers(members: readonly number[]): void {
-    const told: Role['told'] = (name, bytes, start, end) => {
+    const told: Role['told'] = (_, name, bytes, start, end) => {
       const [, due] = DUE.exec(bytes.toString('latin1', start, end)) ?? []
       if (name === 'event:changed' && due !== undefined) this.recorder.time('live event', now() - Number(due))
     }
@@ -118,7 +120,11 @@ export class Audience {
   }
 
   seatDashboards(count: number): void {
-    const told = this.#timed('counter', 'dashboard counter')
+    const timed = this.#timed('counter', 'dashboard counter')
+    const told: Role['told'] = (seat, name, bytes, start, end) => {
+      if (seat.isGreeted) timed(seat, name, bytes, start, end)
+      else if (name === 'counter') seat.isGreeted = true
+    }
     const role: Role = { name: 'dashboards', namespace: '/insights/live', entered: () => {}, told }
     this.#seat(
       role,
@@ -175,7 +181,7 @@ export class Audience {
 
   /** Times one event by its `at`, which the server took. */
   #timed(event: string, kind: string): Role['told'] {
-    return (name, bytes, start, end) => {
+    return (_, name, bytes, start, end) => {
       if (name !== event) return
       const [, at] = AT.exec(bytes.toString('latin1', start, end)) ?? []
       if (at !== undefined) this.recorder.time(kind, Math.max(0, now() - Date.parse(at)))

@@ -47,6 +47,9 @@ export function missedOf({ checks, writtenSeconds, paidSeconds }: Day): string[]
   ]
 }
 
+/** As many as one can tell apart. */
+const PLOTTED = ['scan', 'profile', 'own stream', 'message, to each', 'dashboard counter']
+
 const row = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
 const whole = (value: number) => Math.round(value).toLocaleString('en-US')
 
@@ -60,7 +63,7 @@ export function plotsOf({ samples, times }: Day): LinePlot[] {
     lines,
   })
   const timesOf = (of: (times: Times) => number) =>
-    Object.keys(times).map((kind) =>
+    PLOTTED.filter((kind) => times[kind] !== undefined).map((kind) =>
       line(
         samples.filter((sample) => sample.times[kind] !== undefined),
         kind,
