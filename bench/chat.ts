@@ -1,6 +1,6 @@
 /** `npm run bench:chat`: one room and many sockets, ours beside raw uWebSockets.js and beside plain Socket.IO. */
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { availableParallelism, tmpdir } from 'node:os'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, InvalidArgumentError, Option } from 'commander'
@@ -15,6 +15,7 @@ import { type Gateways, missedTargets, type Results, reportOf } from './chat/rep
 import { Rig, type RigOptions } from './chat/rig.js'
 import { sampleEvent } from './chat/talkers.js'
 import { usageOf } from './chat/usage.js'
+import { inTemporaryFolder } from './data-folder.js'
 import { machine } from './scan/machine.js'
 
 const RESULTS_FOLDER = join('bench', 'results')
@@ -226,15 +227,15 @@ async function write(results: Results): Promise<void> {
   if (options.write !== undefined) await writeFile(join(options.write, 'chat.md'), reportOf(results))
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'comptroller-bench-'))
-try {
-  const results = await bench(folder)
-  process.stdout.write(reportOf(results))
-  for (const failure of results.failures) process.stdout.write(`FAILED: ${failure}\n`)
-  const missed = missedTargets(results)
-  for (const target of missed) process.stdout.write(`MISSED: ${target}\n`)
-  if (results.failures.length > 0 || (missed.length > 0 && options.targets)) process.exitCode = 1
-} finally {
-  await stopAll()
-  await rm(folder, { recursive: true, force: true })
-}
+await inTemporaryFolder(async (folder) => {
+  try {
+    const results = await bench(folder)
+    process.stdout.write(reportOf(results))
+    for (const failure of results.failures) process.stdout.write(`FAILED: ${failure}\n`)
+    const missed = missedTargets(results)
+    for (const target of missed) process.stdout.write(`MISSED: ${target}\n`)
+    if (results.failures.length > 0 || (missed.length > 0 && options.targets)) process.exitCode = 1
+  } finally {
+    await stopAll()
+  }
+})
