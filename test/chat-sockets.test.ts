@@ -2,6 +2,7 @@
 // refusal that still tells others, a position that means something else after a restart.
 import assert from 'node:assert/strict'
 import { generateSync } from 'otplib'
+import { io } from 'socket.io-client'
 import t from 'tap'
 import { chatCommandSchemas, chatEventSchemas, refusalSchema } from '../gateway/sockets/chat-events.js'
 import {
@@ -186,6 +187,31 @@ t.test('X1 more than fits is a resync of the last messages, without holes', asyn
     numbers,
     numbers.map((_: number, at: number) => 90 - numbers.length + 1 + at),
   )
+})
+
+t.test('X1 those who come back together are told the same, by WebSocket and by polling', async (t) => {
+  const a = await enter(t, ann)
+  const { epoch, offset } = await ask(a, 'join', { channel: 'general' })
+  for (let n = 1; n <= 8; n++) await chatPost(ann, 'general', `${n} ${'ü€🎲'.repeat(150)}`)
+  const polling = io(`${site.url}/social/ws`, {
+    ...{ forceNew: true, reconnection: false, transports: ['polling'] },
+    auth: { token: ben.token },
+  })
+  t.teardown(() => void polling.disconnect())
+  await new Promise<void>((resolve) => polling.once('connect', resolve))
+  const others = await Promise.all([enter(t, ben), enter(t, ben), enter(t, ann)])
+  const answers: Told[] = []
+  for (const socket of [a, ...others, polling, ...others]) {
+    answers.push(await ask(socket as ToldSocket, 'join', { channel: 'general', epoch, offset }))
+  }
+  t.equal(answers[0]?.messages.length, 8)
+  const [first, ...rest] = answers.map(({ unread: _, ...answer }) => answer)
+  for (const answer of rest) t.same(answer, first)
+  const { offset: next } = await say(a, 'general')
+  for (const socket of others) {
+    await until('it is told', async () => saidOf(socket, 'message:new').some((told) => told.offset === next))
+    t.equal(saidOf(socket, 'message:new').filter((told) => told.offset === next).length, 1)
+  }
 })
 
 t.test('bad input: each its own code, and nothing is told to anybody', async (t) => {

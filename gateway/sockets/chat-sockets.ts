@@ -254,7 +254,7 @@ export class ChatSockets {
       this.#admit(socket, channel, userId, username)
       const now = Math.max(view.offset, this.#feeds.offsetOf(channel) ?? 0)
       const unread = view.unread + later.filter(({ message }) => message.number > view.messages).length
-      return joinAnswer({ ...view, channel, offset: now, unread, messages, isResync })
+      return joinAnswer({ ...view, channel, offset: now, unread, messages, isResync }, socket)
     }
     throw new DomainError('unavailable', 'busy', 'So much happens in this channel that it cannot be joined now.', {
       retryAfterMs: 1_000,

@@ -3,7 +3,11 @@ import type { Message } from '../../actors/chat/facts.js'
 import type { ChannelView } from '../../actors/chat/queries.js'
 import { messageText } from '../chat-json.js'
 import type { Changed, ChannelFeeds } from './channel-feeds.js'
+import type { ServerSocket } from './client-out.js'
 import { ReadyJson } from './ready-json.js'
+
+/** Shorter ones are not worth a way of their own. */
+const SHARED_BYTES_MIN = 4_096
 
 /** Whether what a channel has pinned may have changed with this message. */
 export const concernsPins = ({ messageId, isPinned }: Message, pins: readonly string[]) =>
@@ -58,7 +62,7 @@ export function postedAfter(oldest: number, messages: readonly Changed[]): reado
 
 /** As many, from the last back, as fit into `bytesMax`. */
 export function fitting(messages: readonly Changed[], bytesMax: number): readonly Changed[] {
-  if (wordingOf(messages).bytes <= bytesMax) return messages
+  if (wordingOf(messages).length <= bytesMax) return messages
   let bytes = 0
   let from = messages.length
   for (const { message } of messages.toReversed()) {
@@ -69,15 +73,34 @@ export function fitting(messages: readonly Changed[], bytesMax: number): readonl
   return messages.slice(from)
 }
 
-/** The same list of messages is told to many. */
-const wordings = new WeakMap<readonly Changed[], { readonly text: string; readonly bytes: number }>()
+/** A list of messages in words. The same list is told to many who come back together: to them as bytes. */
+class Wording {
+  readonly text: string
+  readonly length: number
+  #told = 0
+  #bytes: Buffer | null = null
 
-function wordingOf(messages: readonly Changed[]) {
+  constructor(messages: readonly Changed[]) {
+    const texts = messages.map(({ offset, message }) => `${messageText(message).slice(0, -1)},"offset":${offset}}`)
+    this.text = `[${texts.join(',')}]`
+    this.length = Buffer.byteLength(this.text)
+  }
+
+  /** Null the first time, which may be the last, and where it is short. */
+  shared(): Buffer | null {
+    this.#told += 1
+    if (this.#told === 1 || this.length < SHARED_BYTES_MIN) return null
+    this.#bytes ??= Buffer.from(this.text)
+    return this.#bytes
+  }
+}
+
+const wordings = new WeakMap<readonly Changed[], Wording>()
+
+function wordingOf(messages: readonly Changed[]): Wording {
   let wording = wordings.get(messages)
   if (wording === undefined) {
-    const texts = messages.map(({ offset, message }) => `${messageText(message).slice(0, -1)},"offset":${offset}}`)
-    const text = `[${texts.join(',')}]`
-    wording = { text, bytes: Buffer.byteLength(text) }
+    wording = new Wording(messages)
     wordings.set(messages, wording)
   }
   return wording
@@ -89,8 +112,11 @@ export interface JoinAnswer extends Pick<ChannelView, 'epoch' | 'offset' | 'pins
   readonly isResync: boolean
 }
 
-export function joinAnswer({ channel, epoch, offset, unread, pins, messages, isResync }: JoinAnswer): ReadyJson {
-  const head = JSON.stringify({ channel, epoch, offset, unread, pins }).slice(0, -1)
-  const rest = isResync ? ',"resync":true' : ''
-  return new ReadyJson(`${head},"messages":${wordingOf(messages).text}${rest}}`)
+export function joinAnswer(answer: JoinAnswer, to: ServerSocket): ReadyJson {
+  const { channel, epoch, offset, unread, pins, messages, isResync } = answer
+  const before = `${JSON.stringify({ channel, epoch, offset, unread, pins }).slice(0, -1)},"messages":`
+  const after = isResync ? ',"resync":true}' : '}'
+  const wording = wordingOf(messages)
+  const bytes = wording.shared()
+  return new ReadyJson(`${before}${wording.text}${after}`, bytes === null ? null : { bytes, before, after, to })
 }
