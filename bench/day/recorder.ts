@@ -31,9 +31,9 @@ export class Recorder {
     }
   }
 
-  /** Something happened once more. */
-  count(what: string): void {
-    this.#counts[what] = (this.#counts[what] ?? 0) + 1
+  /** Something happened once more, or so many times. */
+  count(what: string, times = 1): void {
+    this.#counts[what] = (this.#counts[what] ?? 0) + times
   }
 
   get counts(): Readonly<Record<string, number>> {

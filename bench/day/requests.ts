@@ -13,6 +13,8 @@ import type { Recorder } from './recorder.js'
 const CONNECTIONS = 64
 /** Below the limit of 60 an hour, which a member's scans here may all fall into. */
 export const SCANS_PER_MEMBER_MAX = 50
+/** More than a second behind at the end of an hour: what waits then for a connection is given up, and has no time. */
+const NOT_SENT = 'requests given up, more than a second late at the end of an hour'
 const WON = Buffer.from('"comp_earned":{')
 const SCAN_ID = /"scan":\{"id":"([^"]+)"/
 
@@ -63,8 +65,9 @@ export function openRequests({ url, crowd, codes, scanners, recorder, onWin }: O
 
   function answered(asked: Asked, status: number, ms: number, body: Buffer | null): void {
     const { kind } = asked
-    if (status === UNSENT) recorder.count('requests: not sent')
-    else if (status === UNKNOWN) {
+    // Those not sent are counted at the end of the hour, with those that no connection was free for.
+    if (status === UNSENT) return
+    if (status === UNKNOWN) {
       if (kind === 'scan') unknown += 1
       recorder.count(`${kind}: no answer`)
     } else {
@@ -83,7 +86,7 @@ export function openRequests({ url, crowd, codes, scanners, recorder, onWin }: O
 
   async function hour(ratePerSecond: number, durationMs: number): Promise<void> {
     const underWay: Asked[] = []
-    await runOpenLoop({
+    const { unsent } = await runOpenLoop({
       ...{ host, port: Number(port), connections: CONNECTIONS, wantBody: true, ratePerSecond, durationMs },
       next: (connection) => {
         const { asked, request } = next()
@@ -95,6 +98,7 @@ export function openRequests({ url, crowd, codes, scanners, recorder, onWin }: O
         if (asked !== undefined) answered(asked, status, latencyMicros / 1_000, body)
       },
     })
+    if (unsent > 0) recorder.count(NOT_SENT, unsent)
   }
 
   return {
