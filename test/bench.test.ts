@@ -10,6 +10,10 @@ import { withEarlier } from '../bench/compare/earlier.js'
 import { longestOf } from '../bench/compare/pauses.js'
 import { htmlOf, markdownOf, plotFiles, type Report } from '../bench/compare/report.js'
 import { rotated } from '../bench/compare/rounds.js'
+import type { RunFigures } from '../bench/compare/run.js'
+import { DECISION_SHARE, DURABLE_SHARE, scanPlans } from '../bench/compare/scan-plan.js'
+import type { ScanResults } from '../bench/compare/scan-results.js'
+import { scanSection } from '../bench/compare/scan-section.js'
 import type { Section } from '../bench/compare/section.js'
 import { formatSpread, ratiosOf, spreadOf } from '../bench/compare/statistics.js'
 import { Roster, SCANS_PER_MEMBER_MAX, Supply, scannersOf } from '../bench/compare/supply.js'
@@ -153,6 +157,41 @@ t.test('medians and ratios: runs that failed do not count as fast ones, and pair
     [1, 2, 3, 4].map((round) => rotated(['a', 'b', 'c'], round)[0]),
     ['b', 'c', 'a', 'b'],
   )
+  t.end()
+})
+
+t.test('goals of scans: drain counts where it must, and each is read where the issue says', (t) => {
+  const run = (perSecond: number, p99Ms: number, other: Partial<RunFigures> = {}): RunFigures => ({
+    ...{ perSecond, drainedPerSecond: perSecond, drainSeconds: 0, p50Ms: 1, p99Ms, p999Ms: 9, failed: 0 },
+    ...{ cpuMicros: { server: 100 }, decision: null, longestPauseMs: 2, othersCores: 0, generatorBusy: 0.5 },
+    ...{ generatorIsLimit: false, ...other },
+  })
+  const decided = (p99: number) => ({ decision: { p50: 1, p99, p999: 10 * p99 } })
+  const at = (share: number, figures: RunFigures) => ({
+    ...{ name: 'ours' as const, share, ratePerSecond: 1_000 * share, results: { ours: [figures] } },
+  })
+  const results: ScanResults = {
+    plan: scanPlans.quick,
+    bursts: {
+      64: {
+        ours: [run(300, 2), run(200, 2), run(400, 2)],
+        transaction: [run(10, 8), run(20, 8), run(20, 8)],
+        ceiling: [run(1_000, 1, { generatorIsLimit: true }), run(800, 1), run(800, 1)],
+      },
+      256: { ours: [run(1_000, 1)], transaction: [run(1_000, 1)] },
+    },
+    sustained: { ours: [run(300, 3, { drainedPerSecond: 200, longestPauseMs: 12 })], transaction: [run(20, 10)] },
+    saturation: { ours: 1_000 },
+    open: [at(DURABLE_SHARE, run(500, 4, decided(1))), at(DECISION_SHARE, run(800, 40, decided(45)))],
+    watched: { plan: scanPlans.quick.watched, results: { ours: [run(50, 1)] }, deliveriesPerScan: { ours: 20 } },
+  }
+  const { goals: found, goalNotes, tables } = scanSection(results)
+  t.same(found, {
+    ...{ sustainedRatio: 10, burstRatio: 20, sustainedP99Ratio: 0.3, burstP99Ratio: 0.25, ceilingRatio: 0.3 },
+    ...{ decisionP99Micros: 45, decisionP999Micros: 450, durableP99Ms: 4, longestPauseMs: 12 },
+  })
+  t.match(goalNotes, { ceilingRatio: /generator was the limit/ })
+  for (const { head, rows } of tables) t.ok(rows.length > 0 && rows.every((row) => row.length === head.length))
   t.end()
 })
 

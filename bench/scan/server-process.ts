@@ -15,8 +15,16 @@ export async function runCommand(dataDirectory: string, args: readonly string[])
     env: environmentOf(dataDirectory),
     stdio: ['ignore', 'ignore', 'inherit'],
   })
+  endWithUs(child)
   const [code] = await once(child, 'exit')
   if (code !== 0) throw new Error(`comptroller ${args.join(' ')} ended with ${code}`)
+}
+
+/** A benchmark that is interrupted leaves no process behind. */
+function endWithUs(child: ChildProcess): void {
+  const end = () => void child.kill('SIGKILL')
+  process.once('exit', end)
+  child.once('exit', () => process.off('exit', end))
 }
 
 /** What `npm start` gives to Node. */
@@ -43,9 +51,7 @@ export class ServerProcess {
       env: { ...environmentOf(dataDirectory), ...settings },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
-    const end = () => void child.kill('SIGKILL')
-    process.once('exit', end)
-    child.once('exit', () => process.off('exit', end))
+    endWithUs(child)
     const deadline = startedAt + READY_TIMEOUT_MS
     const url = await announcedUrl(child)
     while (!(await isReady(url))) {
