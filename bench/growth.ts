@@ -6,7 +6,8 @@ import { Command, Option } from 'commander'
 import { count } from '../cli/options.js'
 import { commit } from './commit.js'
 import { inTemporaryFolder } from './data-folder.js'
-import { allSeries, type Growth, growthTargets, tablesOf } from './growth/report.js'
+import { pageOf } from './growth/page.js'
+import { allSeries, type Growth, growthTargets } from './growth/report.js'
 import { CodeDraw } from './growth/scans.js'
 import { measureSize, type Plan, type SizePoint } from './growth/size-point.js'
 import { measureSockets } from './growth/socket-point.js'
@@ -72,29 +73,6 @@ async function bench(folder: string): Promise<Growth> {
   const sockets = await measureSockets(folder, options.sockets, plan, draw)
   const head = { at: new Date().toISOString(), commit: commit(), machine: machine(), options, loadAverage: loadavg() }
   return { ...head, sizes, sockets }
-}
-
-function pageOf(growth: Growth, targets: ReturnType<typeof growthTargets>): string {
-  const verdicts = targets.map(
-    ({ name, target, measured, ok }) =>
-      `- ${name}: ${target}; measured ${measured?.toFixed(1)}: ${ok ? 'met' : '**missed**'}`,
-  )
-  return [
-    '# Growth',
-    '',
-    `Written by \`npm run bench:growth\` on ${growth.at.slice(0, 10)} at commit \`${growth.commit}\`, ${growth.machine}.`,
-    `Load average at the end: ${growth.loadAverage.map((load) => load.toFixed(1)).join(', ')}; what else ran on the machine made`,
-    'times longer, and processor time too. Medians, with the least and the most. The curve is the simplest of constant,',
-    'logarithmic and linear that is near three points: an indication, no proof.',
-    '',
-    tablesOf(growth),
-    '',
-    ...verdicts,
-    '',
-    'Scans are an open loop with unique codes from all over the book. Viewers are on `/insights/live` without a token, on the',
-    'same machine as the server. Not measured: TLS, a network, cold file caches, members with a long history.',
-    '',
-  ].join('\n')
 }
 
 const growth = await inTemporaryFolder(bench)

@@ -30,7 +30,9 @@ const xOf: Readonly<Record<Shape, (size: number) => number>> = {
  * The simplest curve that is near the points; nothing here becomes cheaper as it grows, so what falls is noise around a
  * constant. With three points this is an indication, no proof; with fewer no curve is looked for.
  */
-export function curveOf(points: readonly Point[]): Curve {
+export function curveOf(measured: readonly Point[]): Curve {
+  // A figure that could not be measured at a size is none, and says nothing.
+  const points = measured.filter(([, figure]) => figure > 0)
   const constant = fit('constant', points)
   if (constant.error <= NEAR || points.length < POINTS_MIN) return constant
   const rising = [fit('logarithmic', points), fit('linear', points)]

@@ -65,8 +65,7 @@ const socketFigures: readonly Figure<SocketPoint>[] = [
   ['events to viewers a second', ({ rounds }) => rounds.map(({ deliveriesPerSecond }) => deliveriesPerSecond)],
   [
     'server CPU of an event to one viewer, scans included, µs',
-    ({ rounds }) =>
-      rounds.map(({ cost, deliveriesPerSecond }) => (cost.serverMicros * cost.perSecond) / deliveriesPerSecond),
+    ({ rounds }) => rounds.map(({ cost, deliveriesPerSecond }) => (cost.serverCores * 1e6) / deliveriesPerSecond),
   ],
   ...scanFigures.map(([name, of]): Figure<SocketPoint> => [name, ({ rounds }) => of(rounds.map(({ cost }) => cost))]),
 ]

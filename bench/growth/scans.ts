@@ -17,6 +17,7 @@ const CATCH_UP_MS = 60_000
 
 export interface ScanCost {
   readonly perSecond: number
+  readonly serverCores: number
   readonly serverMicros: number
   readonly postgresMicros: number
   readonly decisionP50Micros: number
@@ -137,12 +138,13 @@ export async function measureScans(
   const microsOf = (name: string) => ((used[name]?.cpuSeconds ?? Number.NaN) * 1e6) / turns.count
   return {
     perSecond: result.ok / result.seconds,
+    serverCores: used.server?.cpuShare ?? Number.NaN,
     serverMicros: microsOf('server'),
     postgresMicros: microsOf('postgres'),
     decisionP50Micros: turns.at(50),
     decisionP99Micros: turns.at(99),
-    answerP50Micros: result.p50,
-    answerP99Micros: result.p99,
+    answerP50Micros: result.latency.count > 0 ? result.p50 : Number.NaN,
+    answerP99Micros: result.latency.count > 0 ? result.p99 : Number.NaN,
     failed: result.requests - result.ok,
     busyCores: ((after.busy ?? Number.NaN) - (before.busy ?? Number.NaN)) / ((after.atMs - before.atMs) / 1_000),
   }
