@@ -13,7 +13,7 @@ import type {
   InputFrom,
   StateValue,
 } from 'xstate'
-import { assert } from './assert.js'
+import { AssertionError, assert } from './assert.js'
 import { type Decide, type Decision, decisionOf } from './decide.js'
 import type { Fact } from './fact.js'
 
@@ -42,7 +42,10 @@ export interface ActorType<Machine extends AnyStateMachine = AnyStateMachine> {
   readonly accounts: Readonly<Record<string, AccountRule>>
   /** No guards and no eventless transitions. */
   readonly isUnconditional: boolean
-  /** By state value, and shortcuts also by event. */
+  /** Nothing is done on entering its first state. */
+  readonly startsPlainly: boolean
+  /** What XState was asked once: the first state; templates by state value; shortcuts by state value and event. */
+  readonly first: { value?: StateValue }
   readonly templates: Map<string, AnyMachineSnapshot>
   readonly shortcuts: Map<string, Map<string, Shortcut>>
   ref(key: string): ActorRef<Machine>
@@ -68,15 +71,22 @@ export function defineActor<Machine extends AnyStateMachine>(definition: {
   const { type, machine, residency, accounts = {} } = definition
   assert(/^[a-z][a-z-]*$/.test(type), `actor type ${type} must be lower case`)
   assertSteppable(machine.root)
+  // A turn names the same actor again and again: the text of its id is then made and hashed once.
+  let latest: ActorRef<Machine> | undefined
   const actorType: ActorType<Machine> = {
     type,
     machine,
     residency,
     accounts,
     isUnconditional: isUnconditional(machine.root),
+    startsPlainly: isUnconditional(machine.root) && hasNoEntries(machine.root),
+    first: {},
     templates: new Map(),
     shortcuts: new Map(),
-    ref: (key) => ({ id: `${type}/${key}` as ActorId, key, of: actorType, isNew: false }),
+    ref: (key) => {
+      if (latest?.key !== key) latest = { id: `${type}/${key}` as ActorId, key, of: actorType, isNew: false }
+      return latest
+    },
     newRef: (key) => ({ id: `${type}/${key}` as ActorId, key, of: actorType, isNew: true }),
   }
   return actorType
@@ -102,8 +112,18 @@ export function initialState<Machine extends AnyStateMachine>(
   input: InputFrom<Machine>,
   facts: Fact[],
 ): ActorState {
+  const { value } = type.first
+  const { context } = type.machine.config
+  if (type.startsPlainly && value !== undefined && typeof context === 'function') {
+    return { value, context: { ...context({ input, self: scope.self, spawn: refuseToSpawn } as never) }, accounts: {} }
+  }
   const snapshot = emittingInto(facts, () => type.machine.getInitialSnapshot(scope as unknown as Scope<Machine>, input))
+  type.first.value = snapshot.value
   return { value: snapshot.value, context: snapshot.context, accounts: {} }
+}
+
+function refuseToSpawn(): never {
+  throw new AssertionError('a machine tried to spawn an actor (T4)')
 }
 
 /**
@@ -163,6 +183,11 @@ function findShortcut(type: ActorType, state: ActorState, event: { type: string 
 function isUnconditional(node: AnyStateNode): boolean {
   const isGuarded = [...node.transitions.values()].flat().some(({ guard }) => guard !== undefined)
   return !isGuarded && node.always === undefined && Object.values(node.states).every(isUnconditional)
+}
+
+function hasNoEntries(node: AnyStateNode): boolean {
+  const isPlain = node.entry.length === 0 && (node.initial?.actions ?? []).length === 0
+  return isPlain && Object.values(node.states).every(hasNoEntries)
 }
 
 /** The context of a state, typed by its actor type. */

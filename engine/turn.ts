@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto'
 import type { AnyStateMachine, ContextFrom, EventFromLogic, InputFrom, StateValue } from 'xstate'
 import { type ActorId, type ActorRef, type ActorState, contextOf, initialState, stepState } from './actor.js'
-import { assert } from './assert.js'
+import { AssertionError, assert } from './assert.js'
 import type { Command, Principal } from './command.js'
 import type { Fact } from './fact.js'
 import { accountRule, balanceAfter, makePosting, type Posting, type PostingLine } from './ledger.js'
@@ -36,6 +36,8 @@ export class Turn implements ReadScope {
   readonly alarms: AlarmChange[] = []
   readonly messages: Message[] = []
   readonly staged: StagedActor[] = []
+  /** As they were before the turn; what it stages comes before them. */
+  readonly #read: StagedActor[] = []
   #ids = 0
 
   constructor(
@@ -148,8 +150,13 @@ export class Turn implements ReadScope {
 
   #find(ref: ActorRef): ActorState | undefined {
     for (const { ref: staged, state } of this.staged) if (staged.id === ref.id) return state
-    assert(ref.of.residency === 'pinned' || this.#isNamed(ref.id), `${ref.id} was not named by the command (T3)`)
-    return this.residents.get(ref.id, ref.of.residency)?.state
+    for (const { ref: read, state } of this.#read) if (read.id === ref.id) return state
+    if (ref.of.residency !== 'pinned' && !this.#isNamed(ref.id)) {
+      throw new AssertionError(`${ref.id} was not named by the command (T3)`)
+    }
+    const state = this.residents.get(ref.id, ref.of.residency)?.state
+    if (state !== undefined) this.#read.push({ ref, state })
+    return state
   }
 
   #isNamed(id: ActorId): boolean {
