@@ -1,7 +1,6 @@
 /** Which curve figures follow: constant, logarithmic or linear in what grows, by least squares of the relative error. */
 
-export const shapes = ['constant', 'logarithmic', 'linear'] as const
-export type Shape = (typeof shapes)[number]
+export type Shape = 'constant' | 'logarithmic' | 'linear'
 
 export type Point = readonly [size: number, figure: number]
 
@@ -43,7 +42,7 @@ export function curveOf(measured: readonly Point[]): Curve {
 }
 
 /** Weighted by the inverse square of the figure, so that small sizes count as much as large ones. */
-export function fit(shape: Shape, points: readonly Point[]): Curve {
+function fit(shape: Shape, points: readonly Point[]): Curve {
   const weighted = points.map(([size, figure]) => ({ x: xOf[shape](size), y: figure, weight: 1 / figure ** 2 }))
   const sum = (of: (point: { x: number; y: number }) => number) =>
     weighted.reduce((total, point) => total + point.weight * of(point), 0)
@@ -53,9 +52,4 @@ export function fit(shape: Shape, points: readonly Point[]): Curve {
   const base = (sum(({ y }) => y) - slope * sum(({ x }) => x)) / weight
   const squares = weighted.map(({ x, y }) => ((base + slope * x - y) / y) ** 2)
   return { shape, base, slope, error: Math.sqrt(squares.reduce((total, square) => total + square, 0) / points.length) }
-}
-
-/** What a curve says of a size that was not measured. */
-export function predicted({ shape, base, slope }: Curve, size: number): number {
-  return base + slope * xOf[shape](size)
 }

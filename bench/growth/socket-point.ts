@@ -34,7 +34,7 @@ export interface SocketPoint {
 }
 
 /** Scans a second while viewers are told: enough to keep every ticker moving. */
-export const SCANS_PER_SECOND = 100
+const SCANS_PER_SECOND = 100
 
 /** One server, more and more viewers. The server is started anew, with whatever the folder holds. */
 export async function measureSockets(
