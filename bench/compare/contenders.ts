@@ -8,15 +8,12 @@ import type { Form } from '../conventional/store.js'
 import type { NamedPids } from '../load/processes.js'
 import { onPostgres } from '../recovery/postgres.js'
 import { scrape } from '../scan/prometheus.js'
-import { ServerProcess } from '../scan/server-process.js'
+import { NPM_START_ARGS, ServerProcess } from '../scan/server-process.js'
 import type { PackedCodes } from '../scan/stock.js'
 import type { CeilingCalls } from './ceiling-server.js'
 import { watchingPauses } from './pauses.js'
 
 const ceilingFile = fileURLToPath(new URL('ceiling-server.js', import.meta.url))
-/** What `npm start` gives to the Node of ours; fair to the others too. */
-const NODE_ARGS = ['--max-semi-space-size=64']
-
 export const names = ['ours', 'transaction', 'statement', 'ceiling'] as const
 export type ContenderName = (typeof names)[number]
 
@@ -58,13 +55,13 @@ export async function startConventional(folder: string, form: Form, codes: Packe
     folder: join(folder, form),
     keysDirectory: join(folder, 'keys'),
     codes,
-    nodeArgs: [...NODE_ARGS, ...watchingPauses],
+    nodeArgs: [...NPM_START_ARGS, ...watchingPauses],
   })
   return { name: form, url: stack.url, pids: stack.pids, lag: nothingBehind, stop: () => stack.stop() }
 }
 
 export async function startCeiling(): Promise<Contender> {
-  const server = new Helper<CeilingCalls>(ceilingFile, () => {}, [...NODE_ARGS, ...watchingPauses])
+  const server = new Helper<CeilingCalls>(ceilingFile, () => {}, [...NPM_START_ARGS, ...watchingPauses])
   const url = await server.call('listen', undefined)
   const pids = { server: await server.call('pid', undefined) }
   return { name: 'ceiling', url, pids, lag: nothingBehind, stop: () => server.stop() }

@@ -28,7 +28,7 @@ function endWithUs(child: ChildProcess): void {
 }
 
 /** What `npm start` gives to Node. */
-const NPM_START_ARGS = ['--max-semi-space-size=64']
+export const NPM_START_ARGS = ['--max-semi-space-size=32']
 
 export class ServerProcess {
   private constructor(
