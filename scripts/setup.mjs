@@ -2,14 +2,18 @@
 // Uses built-ins only: it runs before node_modules exists.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
-/** Runs `npm ci` when package-lock.json, the Node version or the platform differ from the last install. */
+/**
+ * Runs `npm ci` when package-lock.json, the Node version or the platform differ from the last install. A `node_modules`
+ * that is a link belongs to another checkout, which would lose its own.
+ */
 export function ensureDependencies() {
+  if (lstatSync(join(root, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink()) return
   const stampFile = join(root, 'node_modules', '.comptroller-install')
   const stamp = createHash('sha256')
     .update(readFileSync(join(root, 'package-lock.json')))
