@@ -349,7 +349,7 @@ export const plants: Readonly<Record<string, Plant>> = {
   },
   'gap-passed-over': {
     bug: 'a gateway that missed something for good lets its clients go on',
-    caughtBy: [...chatOwes, ...chatShows],
+    caughtBy: [...chatOwes, ...chatShows, 'liveness: a chat comes back'],
     plant: () => replace(ChatGateway.prototype, 'dismissAll', () => () => {}),
   },
   'said-under-new-id': {
