@@ -165,7 +165,7 @@ const present = (...rigs: (Rig | undefined)[]): Rig[] => rigs.filter((rig) => ri
 async function measureGateways(folder: string): Promise<Gateways | null> {
   const redis = await startRedis()
   if (redis === null) return null
-  running.push(() => redis.stop())
+  running.push(() => redis.kill())
   const { gateways: count, sockets, rounds, deliverySeconds, gatewayRates } = options
   const counts = { talkers: TALKERS, listeners: count * sockets }
   const ours = await startOurs(folder, counts, [], { REDIS_URL: redis.url })

@@ -118,6 +118,8 @@ export function initialState<Machine extends AnyStateMachine>(
     return { value, context: { ...context({ input, self: scope.self, spawn: refuseToSpawn } as never) }, accounts: {} }
   }
   const snapshot = emittingInto(facts, () => type.machine.getInitialSnapshot(scope as unknown as Scope<Machine>, input))
+  // XState keeps what a machine throws here, and would begin in a state that is none.
+  if (snapshot.status === 'error') throw snapshot.error
   type.first.value = snapshot.value
   return { value: snapshot.value, context: snapshot.context, accounts: {} }
 }

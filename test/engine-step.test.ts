@@ -1,12 +1,13 @@
 // Shortcuts around XState's general step: the machine stays the one source of truth, and its own step is the oracle.
 import fc from 'fast-check'
 import t from 'tap'
+import { setup } from 'xstate'
 import { scanCounter } from '../actors/counter/machine.js'
 import { blakjaksRules } from '../actors/programs/blakjaks/rules.js'
 import { quarterOf } from '../actors/programs/tiers.js'
 import { tierNames } from '../actors/user/facts.js'
 import { createUserActor, type UserEvent } from '../actors/user/machine.js'
-import { type ActorState, initialState, stepState } from '../engine/actor.js'
+import { type ActorState, defineActor, initialState, stepState } from '../engine/actor.js'
 import type { Fact } from '../engine/fact.js'
 
 const START = Date.UTC(2026, 10, 21)
@@ -64,4 +65,22 @@ t.test('T1 a counter steps without touching the state before', async (t) => {
   const zero = initialState(scanCounter.of, undefined, facts)
   const one = stepState(scanCounter.of, zero, { type: 'advanced' }, facts)
   t.strictSame([zero.context, one.context], [{ value: 0 }, { value: 1 }])
+})
+
+t.test('T1 a machine that cannot begin throws, and there is no actor without a state', async (t) => {
+  const actor = defineActor({
+    type: 'broken',
+    residency: 'cached',
+    machine: setup({ types: { context: {} as { half: number }, input: {} as { of: number } } }).createMachine({
+      context: ({ input }) => {
+        if (input.of % 2 !== 0) throw new Error('it has no half')
+        return { half: input.of / 2 }
+      },
+      initial: 'whole',
+      states: { whole: {} },
+    }),
+  })
+  t.throws(() => initialState(actor, { of: 3 }, []), /no half/)
+  t.strictSame(initialState(actor, { of: 4 }, []), { value: 'whole', context: { half: 2 }, accounts: {} })
+  t.throws(() => initialState(actor, { of: 5 }, []), /no half/)
 })
