@@ -1,9 +1,12 @@
-/** Walks packed values (MessagePack) in place, without making objects of what is not needed. */
+/** Walks packed values (MessagePack with common words) in place, without making objects of what is not needed. */
 import { assert } from './assert.js'
+import { commonWords } from './common-words.js'
+import { WORD } from './packer.js'
 
 /** Bytes that follow the first one of a value, by the first one (0xc0 on), for values of fixed length. */
 const FIXED_BYTES: Readonly<Record<number, number>> = {
   192: 0, // nil
+  193: 1, // common word
   194: 0, // false
   195: 0, // true
   202: 4, // float 32
@@ -25,6 +28,12 @@ const FIXED_BYTES: Readonly<Record<number, number>> = {
 const fixedBytes = Int8Array.from({ length: 256 }, (_, first) => FIXED_BYTES[first] ?? -1)
 
 const NIL = 0xc0
+
+export function wordOf(number: number): string {
+  const word = commonWords[number]
+  assert(word !== undefined, `there is no common word ${number}`)
+  return word
+}
 
 /** Bytes in a buffer that holds others too. */
 export interface PackedBytes {
@@ -112,8 +121,6 @@ export class PackedValues {
           case 0xc9:
             at += 5 + bytes.readUInt32BE(at)
             break
-          default:
-            assert(false, `${first} begins no packed value`)
         }
       }
     }
@@ -164,6 +171,7 @@ export class PackedValues {
   isText(text: string): boolean {
     const { bytes, at } = this
     assert(text.length < 32, `${text} is not short`)
+    if (bytes[at] === WORD) return commonWords[bytes[at + 1] as number] === text
     if (bytes[at] !== (0xa0 | text.length)) return false
     for (let index = 0; index < text.length; index++) if (bytes[at + 1 + index] !== text.charCodeAt(index)) return false
     return true
@@ -172,7 +180,7 @@ export class PackedValues {
   /** Steps over the next value if it is this text. */
   skipText(text: string): boolean {
     if (!this.isText(text)) return false
-    this.at += 1 + text.length
+    this.at += this.bytes[this.at] === WORD ? 2 : 1 + text.length
     return true
   }
 
@@ -185,6 +193,7 @@ export class PackedValues {
   text(): string {
     const { bytes } = this
     const first = bytes[this.at++] as number
+    if (first === WORD) return wordOf(bytes[this.at++] as number)
     let length = first & 31
     if (first === 0xd9) length = bytes[this.at++] as number
     else if (first === 0xda) {

@@ -1,6 +1,7 @@
 /**
- * Packs the values records are made of, byte for byte as msgpackr does, which it asks for whatever is rare. It knows
- * less, and takes little more than half the time: packing was a quarter of what the deciding thread does for a scan.
+ * Packs the values records are made of as msgpackr does, which it asks for whatever is rare, but for common words: they
+ * are told by number, with the one first byte that MessagePack leaves unused. It knows less than msgpackr, and takes
+ * little more than half the time: packing was a quarter of what the deciding thread does for a scan.
  */
 import { assert } from './assert.js'
 
@@ -10,6 +11,11 @@ const HEAD_BYTES_MAX = 5
 /** Longer texts, and those beyond ASCII, are better packed by native code. */
 const SHORT_TEXT_MAX = 63
 const MAP_KEYS_MAX = 0xffff
+/** Is followed by the number of a common word. */
+export const WORD = 0xc1
+const WORDS_MAX = 0x100
+/** Longer texts are not looked up. */
+const WORD_LETTERS_MAX = 31
 const INT64_MIN = -(2n ** 63n)
 const INT64_MAX = 2n ** 63n - 1n
 
@@ -20,7 +26,15 @@ export class Packer {
   #start = 0
   #at = 0
 
-  constructor(private readonly packRare: (value: unknown) => Uint8Array) {}
+  readonly #numbers: ReadonlyMap<string, number>
+
+  constructor(
+    private readonly packRare: (value: unknown) => Uint8Array,
+    words: readonly string[],
+  ) {
+    this.#numbers = new Map(words.map((word, number) => [word, number]))
+    assert(this.#numbers.size === words.length && words.length <= WORDS_MAX, 'each of 256 common words is told once')
+  }
 
   pack(value: unknown): Uint8Array {
     this.#start = this.#at
@@ -73,6 +87,13 @@ export class Packer {
     this.#makeRoom(HEAD_BYTES_MAX + length)
     const bytes = this.#bytes
     let at = this.#at
+    const number = length <= WORD_LETTERS_MAX ? this.#numbers.get(text) : undefined
+    if (number !== undefined) {
+      bytes[at] = WORD
+      bytes[at + 1] = number
+      this.#at = at + 2
+      return
+    }
     if (length < 32) bytes[at++] = 0xa0 | length
     else {
       bytes[at++] = 0xd9
@@ -131,7 +152,7 @@ export class Packer {
 
   #array(values: readonly unknown[]): void {
     this.#head(values.length, 0x90, 0xdc)
-    for (const value of values) this.#value(value)
+    for (let index = 0; index < values.length; index++) this.#value(values[index])
   }
 
   /** Its size is known at the end only. */

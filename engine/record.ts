@@ -3,6 +3,7 @@ import { Packr } from 'msgpackr'
 import type { ActorId, ActorState } from './actor.js'
 import { assert } from './assert.js'
 import type { Role } from './command.js'
+import { commonWords } from './common-words.js'
 import type { ErrorDetails, ErrorKind } from './errors.js'
 import type { Fact } from './fact.js'
 import type { Posting } from './ledger.js'
@@ -76,7 +77,8 @@ export interface TurnRecord {
   readonly idempotency: Idempotency | null
 }
 
-export const RECORD_VERSION = 1
+/** 2 tells common words by number; 1 is read too. */
+const RECORD_VERSION = 2
 const msgpackr = new Packr({
   useRecords: false,
   moreTypes: false,
@@ -87,7 +89,7 @@ const msgpackr = new Packr({
   copyBuffers: true,
 })
 
-const packer = new Packer((value) => msgpackr.pack(value))
+const packer = new Packer((value) => msgpackr.pack(value), commonWords)
 const unpacker = new Unpacker((bytes) => msgpackr.unpack(bytes))
 
 /**
@@ -115,7 +117,7 @@ export function unpackImage(bytes: Uint8Array): ActorState {
   return { value, context, accounts }
 }
 
-/** The layout of {@link RECORD_VERSION}. */
+/** The layout of both versions. */
 type PackedRecord = readonly [
   version: number,
   seq: number,
@@ -148,10 +150,15 @@ export function packRecord(record: TurnRecord): Uint8Array {
   return pack(packed)
 }
 
+export function assertReadable(version: number): void {
+  const isReadable = version === 1 || version === RECORD_VERSION
+  assert(isReadable, `journal record has version ${version}, this program reads ${RECORD_VERSION}`)
+}
+
 export function unpackRecord(bytes: Uint8Array): TurnRecord {
   const [version, seq, input, facts, postings, images, deltas, alarms, messages, consumed, idempotency] =
     unpack<PackedRecord>(bytes)
-  assert(version === RECORD_VERSION, `journal record has version ${version}, this program reads ${RECORD_VERSION}`)
+  assertReadable(version)
   const [id, at, command, args, role, userId, sessionId] = input
   return {
     seq,

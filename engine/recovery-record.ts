@@ -6,7 +6,7 @@
 import type { ActorId } from './actor.js'
 import { assert } from './assert.js'
 import { type PackedBytes, PackedValues, Slabs } from './packed-values.js'
-import { type Idempotency, RECORD_VERSION, type StoredOutcome, type TurnRecord, unpackBytes } from './record.js'
+import { assertReadable, type Idempotency, type StoredOutcome, type TurnRecord, unpackBytes } from './record.js'
 
 /** Of `facts` and `images` the bytes are those that were read; they must be copied to be kept. */
 export type RecoveryRecord = Omit<TurnRecord, 'input' | 'facts' | 'images' | 'postings'> & {
@@ -50,10 +50,8 @@ export function readForRecovery(body: Uint8Array, factTypes: readonly string[], 
   const values = new PackedValues(asBuffer(body), 0)
   const parts = values.enterArray()
   const version = values.number()
-  assert(
-    version === RECORD_VERSION && parts === RECORD_PARTS,
-    `journal record has version ${version}, this program reads ${RECORD_VERSION}`,
-  )
+  assertReadable(version)
+  assert(parts === RECORD_PARTS, `a record has ${parts} parts`)
   const seq = values.number()
   const at = timeOf(values)
   const facts = factsOf(values, factTypes)

@@ -6,8 +6,8 @@
  * B1 What is learned is bounded; what is beyond is only slower.
  */
 import { assert } from './assert.js'
-import { PackedValues } from './packed-values.js'
-import { viewOf } from './packer.js'
+import { PackedValues, wordOf } from './packed-values.js'
+import { viewOf, WORD } from './packer.js'
 
 /** Of fields that may be written as they are in a program. */
 const PLAIN_NAME = /^[A-Za-z_$][\w$]{0,30}$/
@@ -61,12 +61,14 @@ export class Unpacker {
     const first = this.#bytes[at] as number
     this.#at = at + 1
     if (first < 0x80) return first
-    if (first < 0x90) return this.#map(at, first & 15)
+    if (first < 0x90) return this.#map(first & 15)
     if (first < 0xa0) return this.#array(first & 15)
     if (first < 0xc0) return this.#text(at, first & 31)
     switch (first) {
       case 0xc0:
         return null
+      case WORD:
+        return wordOf(this.#uint(1))
       case 0xc2:
         return false
       case 0xc3:
@@ -91,8 +93,12 @@ export class Unpacker {
         return this.#text(at, this.#uint(1))
       case 0xdc:
         return this.#array(this.#uint(2))
+      case 0xdd:
+        return this.#array(this.#uint(4))
       case 0xde:
-        return this.#map(at, this.#uint(2))
+        return this.#map(this.#uint(2))
+      case 0xdf:
+        return this.#map(this.#uint(4))
       default:
         return this.#rare(at)
     }
@@ -127,16 +133,28 @@ export class Unpacker {
     return values
   }
 
-  #map(start: number, count: number): unknown {
+  #map(count: number): object {
     if (count === 0) return {}
     let order = count <= FIELDS_MAX ? this.#firstOrder(count) : undefined
     const values: unknown[] = []
-    for (let left = count; left > 0; left--) {
-      order = order && this.#follow(order)
-      if (order === undefined) return this.#rare(start)
+    while (order !== undefined && values.length < count) {
+      const next = this.#follow(order)
+      if (next === undefined) return this.#rareMap(order.names, values, count)
+      order = next
       values.push(this.#value())
     }
-    return order?.build(values)
+    return order === undefined ? this.#rareMap([], [], count) : order.build(values)
+  }
+
+  /** A map whose fields have no order that is learned, after the first of them. */
+  #rareMap(names: readonly string[], values: readonly unknown[], count: number): object {
+    const map: Record<string, unknown> = {}
+    for (const [index, name] of names.entries()) map[name] = values[index]
+    for (let left = count - names.length; left > 0; left--) {
+      const name = String(this.#value())
+      map[name === '__proto__' ? '__proto_' : name] = this.#value()
+    }
+    return map
   }
 
   #firstOrder(count: number): Order {
@@ -155,6 +173,7 @@ export class Unpacker {
     const start = this.#at
     const name = this.#value()
     if (typeof name !== 'string' || !PLAIN_NAME.test(name) || name === '__proto__' || names.includes(name)) {
+      this.#at = start
       return undefined
     }
     const order = new Order([...names, name])

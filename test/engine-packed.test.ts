@@ -1,15 +1,23 @@
-// Hunts: a record that recovery, which steps over what it has no use for, reads otherwise than it was written (J3);
+// Hunts: a common word whose number changes, so that what was packed reads otherwise; a record that recovery, which steps over what it has no use for, reads otherwise than it was written (J3);
 // values that our packing, made for speed, packs or reads otherwise than msgpackr.
 
+import { createHash } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { Packr } from 'msgpackr'
 import t from 'tap'
+import { commonWords } from '../engine/common-words.js'
 import { PackedValues } from '../engine/packed-values.js'
+import { Packer } from '../engine/packer.js'
 import { pack, packRecord, type TurnRecord, unpack, unpackBytes, unpackRecord } from '../engine/record.js'
 import { readForRecovery } from '../engine/recovery-record.js'
 
+const word = fc.constantFrom(...commonWords)
+const FIRST_WORDS = 224
+const FIRST_WORDS_SHA256 = '759f4ae10f888898289d851b32fcd8d574011ed9dd6dd75189eb4b0748f56afe'
+
 const text = fc.oneof(
+  word,
   fc.string({ maxLength: 40 }),
   fc.string({ unit: 'binary', maxLength: 300 }),
   fc.constant('x'.repeat(70_000)),
@@ -23,7 +31,10 @@ const { value } = fc.letrec<{ value: unknown }>((tie) => ({
     scalar,
     fc.array(tie('value'), { maxLength: 20 }),
     fc.dictionary(
-      fc.string({ minLength: 1, maxLength: 12 }).filter((key) => key !== '__proto__'),
+      fc.oneof(
+        word,
+        fc.string({ minLength: 1, maxLength: 12 }).filter((key) => key !== '__proto__'),
+      ),
       tie('value'),
       {
         maxKeys: 20,
@@ -54,17 +65,45 @@ const edges = fc.constantFrom<unknown>(
   ],
 )
 
-t.test('our packing is that of msgpackr, and what either has packed both unpack alike', (t) => {
+const withoutWords = new Packer((value) => msgpackr.pack(value), [])
+
+t.test('our packing is that of msgpackr but for common words, and what either has packed is unpacked alike', (t) => {
   fc.assert(
     fc.property(fc.array(fc.oneof(value, edges), { maxLength: 6 }), (values) => {
-      const ours = Buffer.from(pack(values))
+      const ours = Buffer.from(withoutWords.pack(values))
       const theirs = Buffer.from(msgpackr.pack(values))
       if (Buffer.compare(ours, theirs) !== 0) throw new Error('other bytes')
-      const again = Buffer.from(msgpackr.pack(unpack(theirs)))
-      return Buffer.compare(again, Buffer.from(msgpackr.pack(msgpackr.unpack(theirs)))) === 0
+      const read = Buffer.from(msgpackr.pack(msgpackr.unpack(theirs)))
+      return [theirs, pack(values)].every((packed) => Buffer.compare(msgpackr.pack(unpack(packed)), read) === 0)
     }),
-    { numRuns: 150 },
+    { numRuns: 300 },
   )
+  t.end()
+})
+
+t.test('a word keeps its number for ever', (t) => {
+  t.equal(new Set(commonWords).size, commonWords.length)
+  for (const [number, word] of commonWords.entries()) {
+    t.same([...pack(word)], [0xc1, number], word)
+    t.equal(unpack(Buffer.from([0xc1, number])), word)
+  }
+  const first = commonWords.slice(0, FIRST_WORDS).join(' ')
+  t.equal(createHash('sha256').update(first).digest('hex'), FIRST_WORDS_SHA256, 'words are added at the end only')
+  t.throws(() => unpack(Buffer.from([0xc1, 0xff])), /no common word/)
+  t.end()
+})
+
+t.test('a map whose fields have no order to be learned holds common words too', (t) => {
+  const inner = { userId: 'member', tier: 'vip' }
+  for (const map of [
+    { 'not plain': inner, userId: 'x', list: [inner] },
+    { userId: inner, 'not plain': 'tier', scanId: { 'a b': inner } },
+    Object.fromEntries(Array.from({ length: 80 }, (_, i) => [`k${i}`, inner])),
+  ]) {
+    t.strictSame(unpack(pack(map)), map)
+  }
+  const many = Array.from({ length: 70_000 }, (_, i) => (i % 3 === 0 ? 'tier' : i))
+  t.ok(isDeepStrictEqual(unpack(pack(many)), many), 'also of a long list')
   t.end()
 })
 
@@ -106,7 +145,7 @@ t.test('whatever is packed is stepped over to its last byte', (t) => {
     }),
     { numRuns: 400 },
   )
-  t.throws(() => new PackedValues(Buffer.from([0xc1]), 0).stepOver(), /begins no packed value/)
+  t.throws(() => new PackedValues(Buffer.from([0xc1]), 0).stepOver(), /cut short/)
   t.throws(() => new PackedValues(Buffer.from(pack('cut short')).subarray(0, 4), 0).stepOver(), /cut short/)
   t.end()
 })
@@ -203,3 +242,34 @@ t.test('J3: recovery reads of a record what a whole reading of it gives', (t) =>
   t.pass('the same')
   t.end()
 })
+
+t.test(
+  'J3: records of version 1, which had no common words, are read as ever, and those of a later version not',
+  (t) => {
+    const asVersion = (version: number, body: Uint8Array) => {
+      const [, ...parts] = unpack<unknown[]>(body)
+      return withoutWords.pack([version, ...parts])
+    }
+    fc.assert(
+      fc.property(record, (written) => {
+        const body = packRecord(written)
+        const old = asVersion(1, body)
+        const types = ['scan.accepted', 'tier.changed']
+        const [now, then] = [readForRecovery(body, types), readForRecovery(old, types)]
+        return (
+          isDeepStrictEqual(unpackRecord(old), unpackRecord(body)) &&
+          isDeepStrictEqual(
+            then.facts.map((fact) => [fact.unpack(), fact.text('userId')]),
+            now.facts.map((fact) => [fact.unpack(), fact.text('userId')]),
+          ) &&
+          isDeepStrictEqual(then.idempotency?.outcome, now.idempotency?.outcome)
+        )
+      }),
+      { numRuns: 100 },
+    )
+    const later = asVersion(3, packRecord(fc.sample(record, 1)[0] as TurnRecord))
+    t.throws(() => unpackRecord(later), /has version 3/)
+    t.throws(() => readForRecovery(later, []), /has version 3/)
+    t.end()
+  },
+)
