@@ -1,6 +1,5 @@
 /** Brings cached actors into memory. Everything asked for within one tick shares one read of the store. */
 import type { ActorId, ActorRef } from './actor.js'
-import { unpackImage } from './record.js'
 import type { Residents } from './residents.js'
 import type { Store } from './store.js'
 
@@ -24,7 +23,7 @@ export class Loader {
   missing(refs: readonly ActorRef[]): readonly ActorRef[] {
     let missing: ActorRef[] | undefined
     for (const ref of refs) {
-      if (ref.of.residency === 'pinned' || ref.isNew || this.residents.get(ref.id, 'cached') !== undefined) continue
+      if (ref.of.residency === 'pinned' || ref.isNew || this.residents.has(ref.id, 'cached')) continue
       if (missing === undefined) missing = [ref]
       else missing.push(ref)
     }
@@ -76,7 +75,7 @@ export class Loader {
       const images = await this.store.loadImages(ids)
       for (const [id, image] of images) {
         // A turn may have made the actor meanwhile; what is in memory is always the newest.
-        if (this.residents.get(id, 'cached') === undefined) this.residents.set(id, 'cached', unpackImage(image), seq)
+        if (!this.residents.has(id, 'cached')) this.residents.load(id, image, seq)
       }
     } finally {
       for (const id of ids) this.#underWay.delete(id)

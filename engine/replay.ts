@@ -24,7 +24,7 @@ export class Replay {
   ) {
     this.#commands = new Commands(program)
     const window = { idempotencyWindowMs: Number.MAX_SAFE_INTEGER, idempotencyEntriesMax: Number.MAX_SAFE_INTEGER }
-    this.state = new ShardState(program, { cachedActorsMax: actorsMax, ...window })
+    this.state = new ShardState(program, { cachedActorsMax: actorsMax, awakeActorsMax: actorsMax, ...window })
   }
 
   /** Takes the next record of the journal, from the first one on. Returns the record its input gives now. */

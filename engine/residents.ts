@@ -1,5 +1,6 @@
 /**
- * The actors in memory. Pinned ones stay; cached ones live in an LRU bounded by `cachedActorsMax` (B1).
+ * The actors in memory. Pinned ones stay; cached ones live in an LRU bounded by `cachedActorsMax` (B1), most of them
+ * at rest, as nothing but their image (resident.ts).
  *
  * An evicted actor whose latest image is not yet in Postgres is set aside until it is, so that a later load never
  * reads a state older than the last turn. So is one that an input still loading others waits with, or its turn would
@@ -7,50 +8,13 @@
  */
 import { LRUCache } from 'lru-cache'
 import type { ActorId, ActorState, ActorType } from './actor.js'
-import { assert } from './assert.js'
 import type { PackedBytes } from './packed-values.js'
-import { unpackImage } from './record.js'
-
-/** Room for the next image of an actor: most grow a little with each. */
-const IMAGE_GROWTH_BYTES = 64
-
-/** An actor in memory. One that was restored stays packed until somebody asks for its state: most never are. */
-export class Resident {
-  #state: ActorState | undefined
-  /** Its image, in the first bytes of a buffer that later images are copied to if they fit. */
-  #image: Buffer | undefined
-  #imageBytes = 0
-
-  /** `seq` is the record that holds its latest image. */
-  constructor(public seq: number) {}
-
-  get state(): ActorState {
-    if (this.#state !== undefined) return this.#state
-    assert(this.#image !== undefined, 'an actor in memory has a state')
-    const state = unpackImage(this.#image.subarray(0, this.#imageBytes))
-    this.state = state
-    return state
-  }
-
-  set state(state: ActorState) {
-    this.#state = state
-    this.#image = undefined
-  }
-
-  restore({ bytes, start, end }: PackedBytes): void {
-    const length = end - start
-    if (this.#image === undefined || this.#image.length < length) {
-      this.#image = Buffer.allocUnsafe(length + IMAGE_GROWTH_BYTES)
-    }
-    bytes.copy(this.#image, 0, start, end)
-    this.#imageBytes = length
-    this.#state = undefined
-  }
-}
+import { Awake, Resident } from './resident.js'
 
 export class Residents {
   readonly #pinned = new Map<ActorId, Resident>()
   readonly #cached: LRUCache<ActorId, Resident>
+  readonly #awake: Awake
   readonly #setAside = new Map<ActorId, Resident>()
   /** Cached actors during recovery, which cares only for the last image of each: an LRU costs several times more. */
   readonly #restored = new Map<ActorId, Resident>()
@@ -58,34 +22,57 @@ export class Residents {
   readonly #held = new Map<ActorId, number>()
   #appliedSeq = 0
 
-  constructor(readonly cachedActorsMax: number) {
+  constructor(readonly limits: { readonly cachedActorsMax: number; readonly awakeActorsMax: number }) {
+    this.#awake = new Awake(limits.awakeActorsMax)
     this.#cached = new LRUCache<ActorId, Resident>({
-      max: cachedActorsMax,
+      max: limits.cachedActorsMax,
       dispose: (resident, id, reason) => {
         if (reason === 'evict' && this.#isNeeded(id, resident)) this.#setAside.set(id, resident)
       },
     })
   }
 
-  get(id: ActorId, residency: ActorType['residency']): Resident | undefined {
+  has(id: ActorId, residency: ActorType['residency']): boolean {
+    return this.#get(id, residency) !== undefined
+  }
+
+  state(id: ActorId, residency: ActorType['residency']): ActorState | undefined {
+    const resident = this.#get(id, residency)
+    if (resident !== undefined && residency === 'cached') this.#awake.use(resident)
+    return resident?.state
+  }
+
+  /** A new state, with its image, of a turn. */
+  set(id: ActorId, residency: ActorType['residency'], state: ActorState, image: Uint8Array, seq: number): void {
+    const resident = this.#get(id, residency) ?? this.#add(id, residency, seq)
+    resident.seq = seq
+    if (residency === 'pinned') resident.state = state
+    else {
+      this.#awake.use(resident)
+      resident.change(state, image)
+      if (this.#setAside.delete(id)) this.#cached.set(id, resident)
+    }
+  }
+
+  /** A cached actor as it is in Postgres, which holds everything up to `seq`. */
+  load(id: ActorId, image: Uint8Array, seq: number): void {
+    this.#add(id, 'cached', seq).restore(image)
+  }
+
+  #get(id: ActorId, residency: ActorType['residency']): Resident | undefined {
     if (residency === 'pinned') return this.#pinned.get(id)
     // Never moved back into the cache here: that would evict another, perhaps one of the same turn.
     return this.#cached.get(id) ?? this.#setAside.get(id)
   }
 
-  set(id: ActorId, residency: ActorType['residency'], state: ActorState, seq: number): void {
-    let resident = this.get(id, residency)
-    if (resident === undefined) {
-      resident = new Resident(seq)
-      if (residency === 'pinned') this.#pinned.set(id, resident)
-      else this.#cached.set(id, resident)
-    }
-    resident.seq = seq
-    resident.state = state
-    if (this.#setAside.delete(id)) this.#cached.set(id, resident)
+  #add(id: ActorId, residency: ActorType['residency'], seq: number): Resident {
+    const resident = new Resident(seq)
+    if (residency === 'pinned') this.#pinned.set(id, resident)
+    else this.#cached.set(id, resident)
+    return resident
   }
 
-  /** At recovery: the same with an image, of which it takes a copy. It can be read after `recovered`. */
+  /** At recovery: the image of an actor, of which it takes a copy. It can be read after `recovered`. */
   restore(id: ActorId, residency: ActorType['residency'], image: PackedBytes, seq: number): void {
     const actors = residency === 'pinned' ? this.#pinned : this.#restored
     let resident = actors.get(id)
@@ -94,7 +81,7 @@ export class Residents {
       actors.set(id, resident)
     }
     resident.seq = seq
-    resident.restore(image)
+    resident.restore(image.bytes, image.start, image.end)
   }
 
   /** Puts what was restored into the cache, the last changed on top. */
@@ -139,8 +126,10 @@ export class Residents {
     return {
       pinned_actors: this.#pinned.size,
       cached_actors: this.#cached.size,
-      cached_actors_max: this.cachedActorsMax,
+      cached_actors_max: this.limits.cachedActorsMax,
       evicted_unapplied_actors: this.#setAside.size,
+      awake_actors: this.#awake.size,
+      awake_actors_max: this.limits.awakeActorsMax,
     }
   }
 }

@@ -9,7 +9,7 @@ import type { Program } from './command.js'
 import { IdempotencyWindow } from './idempotency.js'
 import type { JournalEntry } from './journal.js'
 import { Slabs } from './packed-values.js'
-import { type Message, type TurnRecord, unpackImage } from './record.js'
+import type { Message, TurnRecord } from './record.js'
 import { type RecoveryRecord, readForRecovery } from './recovery-record.js'
 import { Residents } from './residents.js'
 import type { Checkpoint } from './store.js'
@@ -18,6 +18,7 @@ import type { Turn } from './turn.js'
 
 export interface StateLimits {
   readonly cachedActorsMax: number
+  readonly awakeActorsMax: number
   readonly idempotencyWindowMs: number
   readonly idempotencyEntriesMax: number
 }
@@ -50,7 +51,7 @@ export class ShardState {
       for (const type of view.facts) this.#views.set(type, [...(this.#views.get(type) ?? []), view])
     }
     this.#foldedFacts = [...this.#views.keys()]
-    this.residents = new Residents(limits.cachedActorsMax)
+    this.residents = new Residents(limits)
     this.idempotency = new IdempotencyWindow({
       windowMs: limits.idempotencyWindowMs,
       entriesMax: limits.idempotencyEntriesMax,
@@ -65,7 +66,8 @@ export class ShardState {
     this.seq = checkpoint.appliedSeq
     this.lastAt = checkpoint.lastAt
     for (const { actor, image } of checkpoint.pinned) {
-      this.residents.set(actor, 'pinned', unpackImage(image), checkpoint.appliedSeq)
+      const bytes = Buffer.from(image.buffer, image.byteOffset, image.length)
+      this.residents.restore(actor, 'pinned', { bytes, start: 0, end: bytes.length }, checkpoint.appliedSeq)
     }
     for (const alarm of checkpoint.alarms) this.alarms.change(alarm)
     for (const message of checkpoint.messages) this.messages.set(message.id, message)
@@ -75,8 +77,10 @@ export class ShardState {
 
   /** A turn that was just appended to the journal. */
   commit(turn: Turn, record: TurnRecord): void {
-    for (const { ref, state } of turn.staged) this.residents.set(ref.id, ref.of.residency, state, record.seq)
-    const { seq, facts } = record
+    const { seq, facts, images } = record
+    for (const [index, { ref, state }] of turn.staged.entries()) {
+      this.residents.set(ref.id, ref.of.residency, state, (images[index] as TurnRecord['images'][number]).image, seq)
+    }
     const { at } = record.input
     this.#follow(record, at)
     for (const fact of facts) for (const view of this.#views.get(fact.type) ?? []) view.fold(fact, at, seq)

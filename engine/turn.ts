@@ -154,7 +154,7 @@ export class Turn implements ReadScope {
     if (ref.of.residency !== 'pinned' && !this.#isNamed(ref.id)) {
       throw new AssertionError(`${ref.id} was not named by the command (T3)`)
     }
-    const state = this.residents.get(ref.id, ref.of.residency)?.state
+    const state = this.residents.state(ref.id, ref.of.residency)
     if (state !== undefined) this.#read.push({ ref, state })
     return state
   }

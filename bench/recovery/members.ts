@@ -3,8 +3,9 @@ import { createBlakjaks } from '../../actors/programs/blakjaks/program.js'
 import { quarterOf } from '../../actors/programs/tiers.js'
 import type { createUserActor } from '../../actors/user/machine.js'
 import { type ActorId, type ActorType, stepState } from '../../engine/actor.js'
+import { defaultLimits } from '../../engine/limits.js'
 import { Loader } from '../../engine/loader.js'
-import { packImage, unpackImage } from '../../engine/record.js'
+import { packImage } from '../../engine/record.js'
 import { Residents } from '../../engine/residents.js'
 import { connect, type Sql } from '../../persistence/postgres/connection.js'
 import { PostgresStore } from '../../persistence/store.js'
@@ -61,26 +62,25 @@ async function memberKeys(sql: Sql, count: number): Promise<string[]> {
 
 /** A cache with the actors of these keys. */
 async function loaded(sql: Sql, type: ActorType, keys: readonly string[]): Promise<Residents> {
-  const residents = new Residents(keys.length)
+  const residents = new Residents({ ...defaultLimits, cachedActorsMax: keys.length })
   const loader = new Loader(new PostgresStore(sql, SHARD), residents, () => 0)
   for (let from = 0; from < keys.length; from += LOADED_AT_ONCE) {
     const refs = keys.slice(from, from + LOADED_AT_ONCE).map((key) => type.ref(key))
     await loader.load(refs)
     // As a turn does, which needs the state.
-    for (const { id } of refs) residents.get(id, 'cached')?.state
+    for (const { id } of refs) residents.state(id, 'cached')
   }
   return residents
 }
 
 function scanTenTimes(residents: Residents, type: ActorType, key: string): void {
   const id = type.ref(key).id as ActorId
-  const resident = residents.get(id, 'cached')
-  if (resident === undefined) return
-  let { state } = resident
+  let state = residents.state(id, 'cached')
+  if (state === undefined) return
   for (let scan = 0; scan < SCANS_PER_MEMBER; scan++) {
     const at = SCAN_AT + scan * 60_000
     const event = { type: 'scan.counted' as const, at, quarter: quarterOf(at), place: { lat: 40.7128, lng: -74.006 } }
     state = stepState(type as ReturnType<typeof createUserActor>, state, event, [])
   }
-  residents.set(id, 'cached', unpackImage(packImage(state)), 1)
+  residents.set(id, 'cached', state, packImage(state), 1)
 }

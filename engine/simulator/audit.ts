@@ -134,7 +134,7 @@ export function actorsOf(records: readonly TurnRecord[], { program, residents }:
   return [...ids].flatMap((id) => {
     const slash = id.indexOf('/')
     const type = program.actors.find((candidate) => candidate.type === id.slice(0, slash))
-    const state = type && residents.get(id, type.residency)?.state
+    const state = type && residents.state(id, type.residency)
     return type === undefined || state === undefined ? [] : [{ ref: type.ref(id.slice(slash + 1)), state }]
   })
 }

@@ -68,6 +68,7 @@ function drawLimits(seed: number) {
   const shard: ShardLimits = {
     ...defaultLimits,
     cachedActorsMax: random.pick([3, 6, 40]),
+    awakeActorsMax: 2,
     idempotencyEntriesMax: random.pick([4, 30, 1_000]),
     lagRecordsMax: random.pick([30, 300, 10_000]),
     loadingInputsMax: random.pick([3, 20, 1_000]),
