@@ -80,11 +80,15 @@ export async function measureRun(contender: Contender, load: RunLoad): Promise<R
   }
 }
 
-/** One request of each: what only a member's first one pays for, the check of the token, is not measured. */
-export async function acquaint({ url }: Contender, next: Requests, requests: number): Promise<void> {
-  const { hostname: host, port } = new URL(url)
+/**
+ * One request of each: what only a member's first one pays for, the check of the token, is not measured. Nor is the work
+ * that these requests leave behind them.
+ */
+export async function acquaint(contender: Contender, next: Requests, requests: number): Promise<void> {
+  const { hostname: host, port } = new URL(contender.url)
   const { ok } = await runClosedLoop({ host, port: Number(port), connections: 64, next, requests })
-  if (ok < requests) throw new Error(`${url}: of ${requests} first scans ${ok} were accepted`)
+  if (ok < requests) throw new Error(`${contender.url}: of ${requests} first scans ${ok} were accepted`)
+  await drain(contender, performance.now())
 }
 
 async function sample(contender: Contender, bystanders: NamedPids = {}) {
