@@ -23,7 +23,7 @@ import { JournalFailedError } from './persistence/journal/failure.js'
 import { type FileJournal, openFileJournal } from './persistence/journal/file-journal.js'
 import type { JournalFiles } from './persistence/journal/files.js'
 import { ParkedRows } from './persistence/parked-rows.js'
-import { connect, isConnectionError, type Sql } from './persistence/postgres/connection.js'
+import { connect, isConnectionError, type Sql, type Transaction } from './persistence/postgres/connection.js'
 import { startEmbeddedPostgres } from './persistence/postgres/embedded.js'
 import { acquireShardLock } from './persistence/postgres/locks.js'
 import { migrate } from './persistence/postgres/migrations.js'
@@ -35,7 +35,7 @@ import { restoreDirectory } from './persistence/restore/directory.js'
 import { restoreOpenPayouts } from './persistence/restore/open-payouts.js'
 import { restoreOpenWithdrawals } from './persistence/restore/open-withdrawals.js'
 import { restoreRecentMessages } from './persistence/restore/recent-messages.js'
-import { inOneSnapshot } from './persistence/restore/snapshot.js'
+import { bothInOneSnapshot } from './persistence/restore/snapshot.js'
 import { restoreUnfundedComps } from './persistence/restore/unfunded-comps.js'
 import { schemaFolder } from './persistence/schema-folder.js'
 import { PostgresStore } from './persistence/store.js'
@@ -130,12 +130,11 @@ async function open(
   lock.lost.then(onFatal, onFatal)
   const { environment: world = environment, program: loyalty = createBlakjaks() } = ports
   const limits = limitsOf(settings)
-  const starting = await Session.open(url, 'comptroller start')
-  closing.push(() => starting.end())
+  const [starting, beside] = await Promise.all([openStarting(url, closing), openStarting(url, closing)])
   await migrate(starting, schemaFolder, log)
   const startedAt = performance.now()
-  const checkpoint = await restore(starting, loyalty, limits)
-  await starting.end()
+  const checkpoint = await restore([starting, beside], loyalty, limits)
+  await Promise.all([starting.end(), beside.end()])
   const restoredAt = performance.now()
   const journalDirectory = join(settings.DATA_DIR, 'journal')
   const projector = new Projector({ url, directory: journalDirectory, shard: SHARD, log })
@@ -260,22 +259,29 @@ async function embeddedPostgres(settings: Settings, log: Logger, closing: Closin
   return postgres.url
 }
 
+async function openStarting(url: string, closing: Closing): Promise<Session> {
+  const session = await Session.open(url, 'comptroller start')
+  closing.push(() => session.end())
+  return session
+}
+
 /** Fills the tables and reads the rest of what Postgres holds, all of one moment. */
 function restore(
-  sql: Transactions,
+  sessions: readonly [Transactions, Transactions],
   { program, book, directory, unfunded, open: openPayouts, openWithdrawals, chat }: LoyaltyProgram,
   limits: ShardLimits,
 ): Promise<Checkpoint> {
   const pinned = program.actors.filter(({ residency }) => residency === 'pinned').map(({ type }) => type)
-  return inOneSnapshot(sql, async (tx) => {
+  const readAll = async (tx: Transaction) => {
     await restoreCodeBook(tx, book)
-    await restoreDirectory(tx, directory)
     await restoreUnfundedComps(tx, unfunded)
     await restoreOpenPayouts(tx, openPayouts)
     await restoreOpenWithdrawals(tx, openWithdrawals)
     await restoreRecentMessages(tx, chat.recentMessages)
     return readCheckpoint(tx, SHARD, pinned, limits)
-  })
+  }
+  // We are busy with the codes, Postgres with sorting the members.
+  return bothInOneSnapshot(sessions, readAll, (tx) => restoreDirectory(tx, directory))
 }
 
 /** Starts the projector; what it has applied frees memory and, now and then, journal. */

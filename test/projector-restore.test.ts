@@ -12,13 +12,14 @@ import { alarmId } from '../engine/alarms.js'
 import type { Fact } from '../engine/fact.js'
 import type { Alarm, AlarmChange, Message, TurnRecord } from '../engine/record.js'
 import type { Table } from '../engine/table.js'
+import type { Transaction } from '../persistence/postgres/connection.js'
 import { defaultProjectorLimits } from '../persistence/projector/limits.js'
 import { readCheckpoint } from '../persistence/restore/checkpoint.js'
 import { restoreCodeBook } from '../persistence/restore/code-book.js'
 import { restoreDirectory } from '../persistence/restore/directory.js'
 import { restoreOpenPayouts } from '../persistence/restore/open-payouts.js'
 import { restoreOpenWithdrawals } from '../persistence/restore/open-withdrawals.js'
-import { inOneSnapshot } from '../persistence/restore/snapshot.js'
+import { bothInOneSnapshot } from '../persistence/restore/snapshot.js'
 import { restoreUnfundedComps } from '../persistence/restore/unfunded-comps.js'
 import { PostgresStore } from '../persistence/store.js'
 import { open, start, temporaryFolder } from './support/postgres.js'
@@ -280,14 +281,14 @@ t.test('restored state equals the fold of the records, wherever batches end', as
     const [book, directoryRestored, waiting] = [new CodeBook(), new Directory(), new UnfundedComps()]
     const openPayouts = new OpenPayouts()
     const openWithdrawals = new OpenWithdrawals()
-    const checkpoint = await inOneSnapshot(sql, async (tx) => {
+    const readAll = async (tx: Transaction) => {
       await restoreCodeBook(tx, book)
-      await restoreDirectory(tx, directoryRestored)
       await restoreUnfundedComps(tx, waiting)
       await restoreOpenPayouts(tx, openPayouts)
       await restoreOpenWithdrawals(tx, openWithdrawals)
       return await readCheckpoint(tx, SHARD, ['counter'])
-    })
+    }
+    const checkpoint = await bothInOneSnapshot([sql, sql], readAll, (tx) => restoreDirectory(tx, directoryRestored))
     t.equal(checkpoint.appliedSeq, steps.length)
     t.equal(checkpoint.lastAt, EPOCH + steps.length * 1_000)
     const pinned = [...checkpoint.pinned].map(({ actor, image }) => [actor, Buffer.from(image).toString('hex')])
@@ -335,3 +336,36 @@ t.test('restored state equals the fold of the records, wherever batches end', as
     { numRuns: 40 },
   )
 })
+
+t.test(
+  'what is read on two connections at once is of one state, whatever is committed between the reads',
+  async (t) => {
+    const { url } = await start(t, await temporaryFolder(t))
+    const sql = open(t, url, 3)
+    await sql`create table things (n int)`
+    await sql`insert into things values (1)`
+    const countIn = async (tx: Transaction) => (await tx`select n from things`).length
+    let isCommitted: () => void = () => {}
+    const committed = new Promise<void>((resolve) => {
+      isCommitted = resolve
+    })
+    let other = -1
+    const first = await bothInOneSnapshot(
+      [sql, sql],
+      async (tx) => {
+        await sql`insert into things values (2)`
+        isCommitted()
+        return await countIn(tx)
+      },
+      async (tx) => {
+        await committed
+        other = await countIn(tx)
+      },
+    )
+    t.same([first, other, (await sql`select n from things`).length], [1, 1, 2])
+    await t.rejects(
+      bothInOneSnapshot([sql, sql], countIn, (tx) => tx`select no_such_column from things`.then(() => {})),
+      /no_such_column/,
+    )
+  },
+)
