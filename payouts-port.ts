@@ -2,12 +2,12 @@
 import type { Logger } from 'pino'
 import { type Pool, pools } from './actors/treasury/facts.js'
 import type { walletPaused, walletResumed } from './actors/wallet/facts.js'
-import { isSignedBy } from './chain/payouts/ownership.js'
 import type { Core } from './core.js'
 import type { CoreMetrics } from './core-metrics.js'
+import { assert } from './engine/assert.js'
 import { DomainError } from './engine/errors.js'
 import type { PayoutsPort, PipelineHealth } from './gateway/payouts-port.js'
-import { type Payouts, type PoolWallet, walletOf } from './payouts.js'
+import type { Payouts, PoolWallet } from './payouts.js'
 
 type WalletPaused = ReturnType<typeof walletPaused.make>
 type WalletResumed = ReturnType<typeof walletResumed.make>
@@ -16,6 +16,13 @@ type WalletResumed = ReturnType<typeof walletResumed.make>
 const FAILURES_TO_WARN = 3
 /** The signer may be another process: its figures are asked for this often. */
 const SIGNER_STATUS_EVERY_MS = 5_000
+
+/** Every pool has its wallet. */
+export function walletOf(wallets: ReadonlyMap<Pool, PoolWallet>, pool: Pool): PoolWallet {
+  const found = wallets.get(pool)
+  assert(found !== undefined, `the pool ${pool} has a wallet`)
+  return found
+}
 
 export function payoutsPort({ wallets }: Payouts, log: Logger): PayoutsPort {
   const ofPool = (pool: Pool): PoolWallet => walletOf(wallets, pool)
@@ -37,7 +44,11 @@ export function payoutsPort({ wallets }: Payouts, log: Logger): PayoutsPort {
     payee: (pool, text) => ofPool(pool).chain.parseAddress(text),
     memberAddress: (text) =>
       all.every((each) => each.chain.parseAddress(text) !== null) ? chain.parseAddress(text) : null,
-    isSignedBy: (address, text, signature) => isSignedBy(chain.chain, address, text, signature),
+    isSignedBy: async (address, text, signature) => {
+      // What knows chains takes longer to load than all the rest; a server without payouts never does.
+      const { isSignedBy } = await import('./chain/payouts/ownership.js')
+      return isSignedBy(chain.chain, address, text, signature)
+    },
     balanceOf: (address) => asked(chain.balanceOf(address)),
     holdings: async (pool) => {
       const { block, asset, gas } = await asked(ofPool(pool).chain.holdings())

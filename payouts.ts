@@ -26,6 +26,7 @@ import { SolanaWallet } from './chain/solana/wallet.js'
 import type { Core } from './core.js'
 import { assert } from './engine/assert.js'
 import { type MemberPayouts, openMemberPayouts } from './member-payouts.js'
+import { walletOf } from './payouts-port.js'
 import type { Settings } from './settings.js'
 import { lockSigner } from './signer-lock.js'
 
@@ -63,9 +64,7 @@ interface Opened {
   readonly payer: BatchPayer | null
 }
 
-/** Null when payouts are off: they are queued, and paid by a start that has them on. */
-export async function openPayouts(settings: Settings, core: Core, log: Logger): Promise<Payouts | null> {
-  if (settings.PAYOUTS === 'off') return null
+export async function openPayouts(settings: Settings, core: Core, log: Logger): Promise<Payouts> {
   const closing: (() => Promise<unknown>)[] = []
   try {
     return await open({ settings, core, log, closing })
@@ -73,13 +72,6 @@ export async function openPayouts(settings: Settings, core: Core, log: Logger): 
     await closeAll(closing)
     throw error
   }
-}
-
-/** Every pool has its wallet. */
-export function walletOf(wallets: ReadonlyMap<Pool, PoolWallet>, pool: Pool): PoolWallet {
-  const found = wallets.get(pool)
-  assert(found !== undefined, `the pool ${pool} has a wallet`)
-  return found
 }
 
 async function closeAll(closing: (() => Promise<unknown>)[]): Promise<void> {

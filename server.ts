@@ -47,7 +47,7 @@ import type { ParkedRowsPort, Services } from './gateway/services.js'
 import { scanInput, submitSocketScan } from './gateway/sockets/scan-in.js'
 import { ScanVelocity } from './gateway/sockets/scan-velocity.js'
 import { attachSockets } from './gateway/sockets/sockets.js'
-import { openPayouts, type Payouts } from './payouts.js'
+import type { Payouts } from './payouts.js'
 import { exposePayouts, payoutsPort, payoutWarnings, watchPaused } from './payouts-port.js'
 import { readOnLiveConnection } from './persistence/postgres/connection.js'
 import { batchTimes, codeHistory } from './persistence/queries/codes.js'
@@ -98,6 +98,14 @@ export async function startServer(
     await core.stop()
     throw error
   }
+}
+
+/** Null when payouts are off: they are queued, and paid by a start that has them on. */
+async function openPayouts(settings: Settings, core: Core, log: Logger): Promise<Payouts | null> {
+  if (settings.PAYOUTS === 'off') return null
+  // Loading the libraries of the chains takes longer than all the rest.
+  const payouts = await import('./payouts.js')
+  return payouts.openPayouts(settings, core, log)
 }
 
 async function serve(

@@ -1,6 +1,5 @@
 // Folding scans into their codes' chunks must never make a used code look unused, wherever a fold is cut short and
 // whatever happens to parked scans meanwhile (P1, P3, F1 to F3).
-import { join } from 'node:path'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { CodeBook, type CodeDelta, runsOf } from '../actors/codes/code-book.js'
@@ -13,7 +12,7 @@ import { PostgresProjection } from '../persistence/projector/postgres-projection
 import { ParkedRetry } from '../persistence/projector/retry.js'
 import { restoreCodeBook } from '../persistence/restore/code-book.js'
 import { inOneSnapshot } from '../persistence/restore/snapshot.js'
-import { open, start, temporaryFolder } from './support/postgres.js'
+import { open, startOnTemplate } from './support/postgres.js'
 import { EPOCH, freshDatabase, type Parts, recordOf, SHARD, scanFact } from './support/projection.js'
 
 t.setTimeout(240_000)
@@ -161,7 +160,7 @@ async function take(world: World, next: Step, check: () => Promise<void>): Promi
 }
 
 t.test('folded codes', async (t) => {
-  const server = await start(t, join(await temporaryFolder(t), 'data'))
+  const server = await startOnTemplate(t)
   const admin = open(t, server.url, 1)
   const world = async (test: Test) => {
     const { sql, url } = await freshDatabase(test, admin, server.url)

@@ -1,6 +1,5 @@
 // Hunts: a parked row that comes back as another row, older state that a retry writes over newer, a change that meets no
 // row and is gone, a fact that cannot be made rows of by any later version (P3, K2, R1 to R4).
-import { join } from 'node:path'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import * as accountFacts from '../actors/account/facts.js'
@@ -19,12 +18,12 @@ import { isNeededAtStart } from '../persistence/projector/parking.js'
 import { PostgresProjection } from '../persistence/projector/postgres-projection.js'
 import { ParkedRetry } from '../persistence/projector/retry.js'
 import type { Target } from '../persistence/projector/target.js'
-import { open, start, temporaryFolder } from './support/postgres.js'
+import { open, startOnTemplate } from './support/postgres.js'
 import { EPOCH, freshDatabase, SHARD, scanFact, uuidOf } from './support/projection.js'
 
 t.setTimeout(240_000)
 
-const server = await start(t as unknown as Test, join(await temporaryFolder(t as unknown as Test), 'data'))
+const server = await startOnTemplate(t as unknown as Test)
 const operator = open(t as unknown as Test, server.url, 1)
 
 /** A database and a session on it that writes batch after batch. */

@@ -1,11 +1,10 @@
 // Hunts: a refused row that nobody hears of, that takes others with it, that is written twice or over something newer,
 // or whose code can be used again; write-behind that stands still and does not say why (P3).
-import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { packRecord } from '../engine/record.js'
 import type { Sql } from '../persistence/postgres/connection.js'
 import { activeCodes, type Client, logInAdmin, type Member, signUp } from './support/members.js'
-import { open, start, temporaryFolder } from './support/postgres.js'
+import { open, startOnTemplate } from './support/postgres.js'
 import { freshDatabase, freshJournal, recordOf, scanFact, scansOf, startProjector } from './support/projection.js'
 import { Deployment, until } from './support/server.js'
 
@@ -149,7 +148,7 @@ t.test('a poison row of a running server, from the refusal to the retry', async 
 })
 
 t.test('what write-behind cannot go past', async (t) => {
-  const server = await start(t, join(await temporaryFolder(t), 'data'))
+  const server = await startOnTemplate(t)
   const operator = open(t, server.url, 1)
   const world = async (test: Test) => {
     const { sql, url } = await freshDatabase(test, operator, server.url)

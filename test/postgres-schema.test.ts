@@ -14,14 +14,14 @@ import {
   rejectsWithCode,
   silent,
   spawnChild,
-  start,
+  startOnTemplate,
   temporaryFolder,
 } from './support/postgres.js'
 
 t.setTimeout(240_000)
 
 t.test('migrations and locks', async (t) => {
-  const server = await start(t, join(await temporaryFolder(t), 'data'))
+  const server = await startOnTemplate(t)
   const admin = open(t, server.url, 1)
   let databases = 0
 

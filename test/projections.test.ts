@@ -1,5 +1,4 @@
 // What facts, postings and deltas become in Postgres, and what cold reads tell of it.
-import { join } from 'node:path'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import {
@@ -30,7 +29,7 @@ import { defaultProjectorLimits } from '../persistence/projector/limits.js'
 import { batchTimes, codeHistory } from '../persistence/queries/codes.js'
 import { recentScans, scanFlags } from '../persistence/queries/scans.js'
 import { restoreCodeBook } from '../persistence/restore/code-book.js'
-import { open, start, temporaryFolder } from './support/postgres.js'
+import { open, startOnTemplate } from './support/postgres.js'
 import {
   applyAll,
   codesMade,
@@ -45,7 +44,7 @@ import {
 t.setTimeout(240_000)
 
 t.test('projections', async (t) => {
-  const server = await start(t, join(await temporaryFolder(t), 'data'))
+  const server = await startOnTemplate(t)
   const admin = open(t, server.url, 1)
   /** Applies records to a database of its own; `batchRecordsMax` sets where batches end. */
   const applied = async (test: Test, records: readonly Parts[], batchRecordsMax = 100) => {

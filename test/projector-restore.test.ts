@@ -1,5 +1,4 @@
 // What is restored from Postgres is what a plain loop over the records ends with, wherever batches end (P1, J3).
-import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import { CodeBook, type CodeStatus, runsOf } from '../actors/codes/code-book.js'
@@ -22,7 +21,7 @@ import { restoreOpenWithdrawals } from '../persistence/restore/open-withdrawals.
 import { bothInOneSnapshot } from '../persistence/restore/snapshot.js'
 import { restoreUnfundedComps } from '../persistence/restore/unfunded-comps.js'
 import { PostgresStore } from '../persistence/store.js'
-import { open, start, temporaryFolder } from './support/postgres.js'
+import { open, startOnTemplate } from './support/postgres.js'
 import {
   actorId,
   applyAll,
@@ -258,7 +257,7 @@ const bookContents = (book: CodeBook) =>
   Array.from({ length: book.size }, (_, row) => [book.code(row), book.status(row), book.device(row), book.batchOf(row)])
 
 t.test('restored state equals the fold of the records, wherever batches end', async (t) => {
-  const server = await start(t, join(await temporaryFolder(t), 'data'))
+  const server = await startOnTemplate(t)
   const admin = open(t, server.url, 1)
   const { sql, url } = await freshDatabase(t, admin, server.url)
   const tables = (

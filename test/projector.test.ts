@@ -1,7 +1,6 @@
 // The write-behind on a real Postgres and real journal files: what a crash, a repeat, an outage or a bad row must not
 // do to the rows (P1, P2, P3).
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { CodeBook } from '../actors/codes/code-book.js'
 import { userCreated } from '../actors/user/facts.js'
@@ -14,7 +13,7 @@ import { PostgresProjection } from '../persistence/projector/postgres-projection
 import { readCheckpoint } from '../persistence/restore/checkpoint.js'
 import { restoreCodeBook } from '../persistence/restore/code-book.js'
 import { PostgresStore } from '../persistence/store.js'
-import { killAndWait, open, start, temporaryFolder } from './support/postgres.js'
+import { killAndWait, open, startOnTemplate } from './support/postgres.js'
 import {
   actorId,
   applyAll,
@@ -43,7 +42,7 @@ async function contents(sql: Sql) {
 }
 
 t.test('write-behind', async (t) => {
-  const server = await start(t, join(await temporaryFolder(t), 'data'))
+  const server = await startOnTemplate(t)
   const admin = open(t, server.url, 1)
   const world = async (test: Test) => {
     const database = await freshDatabase(test, admin, server.url)

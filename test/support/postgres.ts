@@ -12,6 +12,7 @@ import type { Account } from '../../persistence/postgres/account.js'
 import { connect, type Sql } from '../../persistence/postgres/connection.js'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../persistence/postgres/embedded.js'
 import { goneWithin } from '../../persistence/postgres/postmaster.js'
+import { layCluster } from './cluster.js'
 
 export const READY_WITHIN_MS = 60_000
 export const silent = pino({ level: 'silent' })
@@ -21,6 +22,13 @@ export async function temporaryFolder(test: Test, mode = 0o755): Promise<string>
   await chmod(folder, mode)
   test.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }))
   return folder
+}
+
+/** For tests of what is in a database; how it comes into being is the subject of others. */
+export async function startOnTemplate(test: Test): Promise<EmbeddedPostgres> {
+  const dataDirectory = join(await temporaryFolder(test), 'data')
+  await layCluster(dataDirectory)
+  return start(test, dataDirectory)
 }
 
 export async function start(test: Test, dataDirectory: string, log = silent): Promise<EmbeddedPostgres> {
