@@ -339,7 +339,7 @@ t.test('restored state equals the fold of the records, wherever batches end', as
 t.test(
   'what is read on two connections at once is of one state, whatever is committed between the reads',
   async (t) => {
-    const { url } = await start(t, await temporaryFolder(t))
+    const { url } = await startOnTemplate(t)
     const sql = open(t, url, 3)
     await sql`create table things (n int)`
     await sql`insert into things values (1)`

@@ -10,8 +10,8 @@
  */
 import type { Sql } from './connection.js'
 
-/** For work that is under way when its pool is replaced. */
-const RETIRED_END_S = 60
+/** For work that is under way when its pool is replaced; no longer than what replaced it. */
+const RETIRED_END_MS = 60_000
 
 export interface PoolEvents {
   /** A connection was made; called at least for the first one. */
@@ -33,12 +33,19 @@ export function onRenewal(sql: Sql, listener: () => void): () => void {
 export function renewed(open: (events: PoolEvents) => Sql): Sql {
   const listeners = new Set<() => void>()
   let current: Sql | undefined
+  const retired = new Map<Sql, NodeJS.Timeout>()
   let isEnded = false
 
+  /** The driver would wait for a connection that is lost for as long as it may. */
+  const endRetired = (sql: Sql, timeout: number) => {
+    clearTimeout(retired.get(sql))
+    retired.delete(sql)
+    return sql.end({ timeout })
+  }
   const retire = (sql: Sql) => {
     if (current !== sql || isEnded) return
     current = undefined // R1
-    void sql.end({ timeout: RETIRED_END_S })
+    retired.set(sql, setTimeout(() => endRetired(sql, 0), RETIRED_END_MS).unref())
     for (const listener of listeners) listener() // R2
   }
   const make = () => {
@@ -60,7 +67,8 @@ export function renewed(open: (events: PoolEvents) => Sql): Sql {
   }
   const end = async (options?: { timeout?: number }) => {
     isEnded = true
-    await pool().end(options)
+    const others = [...retired.keys()].map((sql) => endRetired(sql, options?.timeout ?? 0))
+    await Promise.all([pool().end(options), ...others])
   }
   const facade = new Proxy((() => {}) as unknown as Sql, {
     apply: (_, self, input) => Reflect.apply(pool(), self, input),
