@@ -6,6 +6,7 @@ import { Redis } from 'ioredis'
 import postgres from 'postgres'
 import { io } from 'socket.io-client'
 import t, { type Test } from 'tap'
+import { waitsOf } from '../bench/compare/disk-floor.js'
 import { withEarlier } from '../bench/compare/earlier.js'
 import { longestOf } from '../bench/compare/pauses.js'
 import { htmlOf, markdownOf, plotFiles, type Report } from '../bench/compare/report.js'
@@ -160,6 +161,14 @@ t.test('medians and ratios: runs that failed do not count as fast ones, and pair
   t.end()
 })
 
+t.test('who asks while the disk syncs waits for that sync and the next', (t) => {
+  const waits = waitsOf([100, 110, 112, 142])
+  const [longest, shortest] = [Math.max(...waits), Math.min(...waits)]
+  t.ok(Math.abs(longest - 32) < 0.2 && Math.abs(shortest - 2) < 0.2, `${shortest} to ${longest}`)
+  t.equal(waits.length, 120)
+  t.end()
+})
+
 t.test('goals of scans: drain counts where it must, and each is read where the issue says', (t) => {
   const run = (perSecond: number, p99Ms: number, other: Partial<RunFigures> = {}): RunFigures => ({
     ...{ perSecond, drainedPerSecond: perSecond, drainSeconds: 0, p50Ms: 1, p99Ms, p999Ms: 9, failed: 0 },
@@ -184,13 +193,14 @@ t.test('goals of scans: drain counts where it must, and each is read where the i
     saturation: { ours: 1_000 },
     open: [at(DURABLE_SHARE, run(500, 4, decided(1))), at(DECISION_SHARE, run(800, 40, decided(45)))],
     watched: { plan: scanPlans.quick.watched, results: { ours: [run(50, 1)] }, deliveriesPerScan: { ours: 20 } },
+    disk: { p50Ms: 1, p99Ms: 8, p999Ms: 90 },
   }
   const { goals: found, goalNotes, tables } = scanSection(results)
   t.same(found, {
     ...{ sustainedRatio: 10, burstRatio: 20, sustainedP99Ratio: 0.3, burstP99Ratio: 0.25, ceilingRatio: 0.3 },
     ...{ decisionP99Micros: 45, decisionP999Micros: 450, durableP99Ms: 4, longestPauseMs: 12 },
   })
-  t.match(goalNotes, { ceilingRatio: /generator was the limit/ })
+  t.match(goalNotes, { ceilingRatio: /generator was the limit/, durableP99Ms: /disk alone needs 8/ })
   for (const { head, rows } of tables) t.ok(rows.length > 0 && rows.every((row) => row.length === head.length))
   t.end()
 })

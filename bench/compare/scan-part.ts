@@ -1,5 +1,6 @@
 /** Part 1: scans, against the conventional stack in both forms and against the ceiling. */
 import type { ContenderName } from './contenders.js'
+import { measureDiskFloor } from './disk-floor.js'
 import type { Field, Results } from './rounds.js'
 import {
   BURST_CONNECTIONS,
@@ -12,19 +13,21 @@ import type { OpenLoop, ScanResults } from './scan-results.js'
 import { scanSection } from './scan-section.js'
 import type { Section } from './section.js'
 import { openStage } from './stage.js'
-import { spreadOf } from './statistics.js'
+import { formatFigure, spreadOf } from './statistics.js'
 import { measureViewers } from './viewers-phase.js'
 
 export async function scanPart(folder: string, plan: ScanPlan): Promise<Section> {
+  const disk = await measureDiskFloor(folder, plan.diskMs)
+  process.stderr.write(`the disk alone: p50 ${formatFigure(disk.p50Ms)} ms, p99 ${formatFigure(disk.p99Ms)} ms\n`)
   const stage = await openStage(folder, secondsOfScans(plan))
   try {
-    return scanSection(await measureScans(stage.field, plan))
+    return scanSection({ ...(await measureScans(stage.field, plan)), disk })
   } finally {
     await stage.close()
   }
 }
 
-async function measureScans(field: Field, plan: ScanPlan): Promise<ScanResults> {
+async function measureScans(field: Field, plan: ScanPlan): Promise<Omit<ScanResults, 'disk'>> {
   const { rounds, burstMs, sustainedMs } = plan
   const asFast = () => null
   const bursts: Record<number, Results> = {}

@@ -10,6 +10,8 @@ export interface ScanPlan {
   /** Of each contender's saturation. */
   readonly openShares: Readonly<Partial<Record<ContenderName, readonly number[]>>>
   readonly watched: ViewersPlan
+  /** Of syncs, one after the other, with nothing else running. */
+  readonly diskMs: number
 }
 
 export const BURST_CONNECTIONS = [64, 256] as const
@@ -27,6 +29,7 @@ export const scanPlans = {
     openMs: 6_000,
     openShares: { ours: [0.25, DURABLE_SHARE, DECISION_SHARE, 1], transaction: [0.5, 0.8], statement: [0.8] },
     watched: { viewers: 1_000, scansPerSecond: 50, ms: 2_500 },
+    diskMs: 30_000,
   },
   quick: {
     rounds: 1,
@@ -35,6 +38,7 @@ export const scanPlans = {
     openMs: 2_000,
     openShares: { ours: [DURABLE_SHARE, DECISION_SHARE], transaction: [0.5] },
     watched: { viewers: 500, scansPerSecond: 50, ms: 2_000 },
+    diskMs: 3_000,
   },
 } as const satisfies Record<string, ScanPlan>
 

@@ -1,5 +1,6 @@
 /** What the scan part found. */
 import type { ContenderName } from './contenders.js'
+import type { DiskFloor } from './disk-floor.js'
 import type { Results } from './rounds.js'
 import type { RunFigures } from './run.js'
 import type { DECISION_SHARE, DURABLE_SHARE, ScanPlan } from './scan-plan.js'
@@ -21,6 +22,7 @@ export interface ScanResults {
   readonly saturation: Readonly<Partial<Record<ContenderName, number>>>
   readonly open: readonly OpenLoop[]
   readonly watched: ViewersResults
+  readonly disk: DiskFloor
 }
 
 /** The runs of ours at a share of saturation. */

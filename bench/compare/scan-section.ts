@@ -81,7 +81,9 @@ function ratioTable({ bursts, sustained }: ScanResults): Table {
   return { caption: 'Comptroller against the others, round by round', head: ['', 'requests/s', 'p99'], rows }
 }
 
-function openTable({ open }: ScanResults): Table {
+function openTable({ open, disk }: ScanResults): Table {
+  const latencies = [disk.p50Ms, disk.p99Ms, disk.p999Ms].map(formatFigure)
+  const floor = ['the disk alone, idle: append and sync', '–', '–', ...latencies, '–']
   const rows = open.map(({ name, share, ratePerSecond, results }) => {
     const runs = results[name] ?? []
     const decisions = runs.flatMap(({ decision }) => (decision === null ? [] : [decision]))
@@ -111,7 +113,7 @@ function openTable({ open }: ScanResults): Table {
   return {
     caption: `Open loop, ${OPEN_CONNECTIONS} connections: latency from the moment a request was due`,
     head,
-    rows,
+    rows: [...rows, floor],
   }
 }
 
@@ -186,7 +188,7 @@ function goalsOf(results: ScanResults): Partial<Record<GoalName, number>> {
 }
 
 /** What would flatter, if it were not said. */
-function notesOf({ bursts, sustained }: ScanResults): Section['goalNotes'] {
+function notesOf({ bursts, sustained, disk }: ScanResults): Section['goalNotes'] {
   const isLimited = (runs: readonly RunFigures[] = []) => runs.some(({ generatorIsLimit }) => generatorIsLimit)
   const others = [...Object.values(bursts), sustained].flatMap(({ ours = [] }) => ours.map((run) => run.othersCores))
   const busy = spreadOf(others).median
@@ -194,6 +196,7 @@ function notesOf({ bursts, sustained }: ScanResults): Section['goalNotes'] {
   const disturbed = `other programs used ${formatFigure(busy)} cores meanwhile`
   return {
     ...(isLimited(bursts[SUSTAINED_CONNECTIONS]?.ceiling) ? { ceilingRatio: limit } : {}),
+    durableP99Ms: `the disk alone needs ${formatFigure(disk.p99Ms)} ms, with nothing else running`,
     ...(busy > OTHERS_CORES_MAX
       ? {
           decisionP99Micros: disturbed,
