@@ -45,7 +45,10 @@ export function renewed(open: (events: PoolEvents) => Sql): Sql {
   const retire = (sql: Sql) => {
     if (current !== sql || isEnded) return
     current = undefined // R1
-    retired.set(sql, setTimeout(() => endRetired(sql, 0), RETIRED_END_MS).unref())
+    retired.set(
+      sql,
+      setTimeout(() => endRetired(sql, 0), RETIRED_END_MS),
+    )
     for (const listener of listeners) listener() // R2
   }
   const make = () => {
