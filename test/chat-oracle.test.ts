@@ -359,7 +359,7 @@ t.test('X1, T5, BJ-CHAT-02…08 any history is the same for all who saw it, howe
         for (const code of history.codes.keys()) seen.add(code)
       },
     ),
-    { numRuns: 25 },
+    { numRuns: 80 },
   )
   const met = ['resync', 'message_empty', 'message_unknown', 'not_yours', 'cooldown', 'tier_too_low', 'posting_closed']
   const alsoMet = ['forbidden', 'banned', 'channel_unknown', 'emoji_invalid', 'reply_elsewhere']
