@@ -278,8 +278,8 @@ export class Shard {
     return Math.max(this.#state.lastAt, this.environment.now())
   }
 
-  #input(command: string, args: unknown, who: Principal): Input {
-    return { id: this.environment.newId(), at: this.#now, command, args, who }
+  #input(command: string, args: unknown, who: Principal, notBefore = 0): Input {
+    return { id: this.environment.newId(), at: Math.max(this.#now, notBefore), command, args, who }
   }
 
   /** `storedAsOfSeq`: Postgres, when it held all up to there, did not know the key; -1 when it was not asked. */
@@ -287,7 +287,9 @@ export class Shard {
     if (this.#lifecycle === 'stopped') return
     if (pending.consumes !== null && !this.#state.isPending(pending.consumes)) return
     if (pending.key !== undefined && this.#isRepeat(pending, pending.key, storedAsOfSeq)) return
-    const input = this.#input(pending.command.name, pending.args, pending.who)
+    // The clock may have gone back while the actors of a due alarm were loaded.
+    const dueAt = pending.consumes === null ? 0 : this.#state.dueAt(pending.consumes)
+    const input = this.#input(pending.command.name, pending.args, pending.who, dueAt)
     const startedAt = this.environment.micros()
     const turn = new Turn(this.#state.seq + 1, input, pending.refs, this.#state.residents)
     this.#finish(pending, turn, this.#handle(pending, turn))
