@@ -39,8 +39,13 @@ export class Alarms {
 
   /** Whether this very setting of the alarm still waits for its turn. */
   isPending(id: string): boolean {
+    return this.deadlineOf(id) !== undefined
+  }
+
+  /** When this very setting of the alarm is due; undefined when it does not wait for its turn any more. */
+  deadlineOf(id: string): number | undefined {
     const alarm = this.#pending.get(id.slice(0, id.lastIndexOf('@')))
-    return alarm !== undefined && alarmId(alarm) === id
+    return alarm !== undefined && alarmId(alarm) === id ? alarm.at : undefined
   }
 
   /** The next deadline, or undefined. */

@@ -118,11 +118,6 @@ export class ShardState {
     return this.messages.has(consumes) || this.alarms.isPending(consumes)
   }
 
-  /** The deadline of a pending alarm; 0 for a message. */
-  dueAt(consumes: string): number {
-    return this.alarms.isPending(consumes) ? Number(consumes.slice(consumes.lastIndexOf('@') + 1)) : 0
-  }
-
   gauges(): Record<string, number> {
     const tables = this.program.tables.map((table) => [`table_bytes_${table.name}`, table.bytes] as const)
     return {

@@ -288,7 +288,7 @@ export class Shard {
     if (pending.consumes !== null && !this.#state.isPending(pending.consumes)) return
     if (pending.key !== undefined && this.#isRepeat(pending, pending.key, storedAsOfSeq)) return
     // The clock may have gone back while the actors of a due alarm were loaded.
-    const dueAt = pending.consumes === null ? 0 : this.#state.dueAt(pending.consumes)
+    const dueAt = pending.consumes === null ? undefined : this.#state.alarms.deadlineOf(pending.consumes)
     const input = this.#input(pending.command.name, pending.args, pending.who, dueAt)
     const startedAt = this.environment.micros()
     const turn = new Turn(this.#state.seq + 1, input, pending.refs, this.#state.residents)

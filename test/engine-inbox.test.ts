@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { Alarms, alarmId } from '../engine/alarms.js'
 import { type Command, defineCommand } from '../engine/command.js'
 import { DomainError } from '../engine/errors.js'
+import { unpackRecord } from '../engine/record.js'
 import type { Turn } from '../engine/turn.js'
 import { customer, IDLE_MS } from './support/bank.js'
 import { bytesKeptBy, quiet, type Rig, restart, startBank } from './support/engine.js'
@@ -351,4 +352,24 @@ t.test('an alarm that is cleared or put off while its actor is being loaded does
     bank.rig.world.advance(1_000)
     t.equal((await bank.rig.statement('bob')).state, change === 'clear' ? 'awake' : 'asleep', change)
   }
+})
+
+t.test('an alarm rings at its deadline though the clock goes back while its actor is being loaded', async (t) => {
+  const bank = await startCold()
+  const { rig } = bank
+  let deadline = 0
+  bank.act((turn) => {
+    deadline = turn.at + 10_000
+    turn.setAlarm(bob, 'idle', deadline, rig.bank.fallAsleep, { name: 'bob' })
+  })
+  const release = rig.store.hold()
+  rig.world.advance(10_000)
+  await quiet()
+  rig.world.at -= 5_000
+  release()
+  t.equal((await rig.statement('bob')).state, 'asleep')
+  rig.journal.flush()
+  const { input, consumed } = unpackRecord(rig.journal.body(rig.journal.lastSeq))
+  t.match(consumed, /#idle@/)
+  t.equal(input.at, deadline)
 })

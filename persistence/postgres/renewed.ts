@@ -45,6 +45,8 @@ export function renewed(open: (events: PoolEvents) => Sql): Sql {
   const retire = (sql: Sql) => {
     if (current !== sql || isEnded) return
     current = undefined // R1
+    // Idle connections go at once, the others after what they are doing. The driver's types leave it out.
+    void (sql as Sql & { close(): Promise<void> }).close()
     retired.set(
       sql,
       setTimeout(() => endRetired(sql, 0), RETIRED_END_MS),
